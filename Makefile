@@ -1,0 +1,54 @@
+# artery: the revenue loop of a service business inside PostgreSQL.
+#
+#   make demo               the whole loop on a throwaway cluster, from nothing
+#   make test               every test; ends with 'N passed, N failed'
+#   make bench              speed as ratios measured side by side in one run
+#   make, make install, make installcheck      plain PGXS
+
+EXTENSION = artery
+EXTVERSION = 1.0
+MODULE_big = artery
+
+OBJS = $(sort $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c)))
+
+# The parts of the install script, in the order of the flow. A stem names the
+# same capability here, in src/ and in test/.
+STEMS = clock tenant stage click identity attribution deal webhook \
+	ad allocation guard change job schedule health retention
+TABLES = $(wildcard $(STEMS:%=sql/tables/%.sql))
+CODE = $(wildcard $(STEMS:%=sql/code/%.sql))
+PARTS = sql/header.sql $(TABLES) $(CODE) sql/security.sql sql/dump.sql
+
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
+
+PG_CPPFLAGS = -Isrc $(shell curl-config --cflags 2>/dev/null)
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter
+SHLIB_LINK = -lcurl -lcrypto
+
+REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test --outputdir=. --load-extension=artery
+ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=artery
+EXTRA_CLEAN = results output_iso tmp_check tmp_check_iso log regression.diffs regression.out
+
+PG_CONFIG ?= pg_config
+# demo, test and bench install what is missing themselves, PostgreSQL included,
+# so they must work before there is a pg_config.
+ifneq ($(shell command -v $(PG_CONFIG) 2>/dev/null),)
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifneq ($(wildcard $(PGXS)),)
+include $(PGXS)
+endif
+endif
+
+$(OBJS): $(wildcard src/*.h src/*/*.h)
+
+# A fresh install creates: were a name already taken by somebody, it must fail
+# rather than replace, so OR REPLACE is for update scripts only.
+$(DATA_built): $(PARTS) Makefile
+	cat $(PARTS) | sed -e 's/^CREATE OR REPLACE /CREATE /' > $@
+
+.PHONY: demo test bench
+demo test bench:
+	@setup/$@.sh

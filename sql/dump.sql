@@ -1,0 +1,21 @@
+-- dump: everything a user put in is part of pg_dump
+--
+-- All tables and their sequences but the shipped read-only ones and the
+-- secrets, which are set again after a restore.
+
+DO $$
+DECLARE
+    v_relation regclass;
+BEGIN
+    FOR v_relation IN
+        SELECT c.oid
+          FROM pg_catalog.pg_class c
+         WHERE c.relnamespace = 'artery'::pg_catalog.regnamespace
+           AND c.relkind = ANY (ARRAY['r', 'p', 'S']::"char"[])
+           AND c.relname <> ALL (ARRAY['tenant_template', 'job_config', 'tenant_secret'])
+         ORDER BY c.oid
+    LOOP
+        PERFORM pg_catalog.pg_extension_config_dump(v_relation, '');
+    END LOOP;
+END
+$$;

@@ -1,0 +1,42 @@
+-- allocation: what was decided, on what, and why
+
+-- One row: one run of the allocation.
+CREATE TABLE artery.allocation_run (
+    tenant_id    text NOT NULL,
+    run_id       bigint GENERATED ALWAYS AS IDENTITY,
+    as_of        timestamptz NOT NULL,
+    model        text NOT NULL,
+    seed         bigint NOT NULL,
+    total_budget numeric NOT NULL,
+    ads          integer NOT NULL,
+    proposed     integer NOT NULL DEFAULT 0,
+    settings     jsonb NOT NULL,
+    started_at   timestamptz NOT NULL,
+    duration_ms  double precision NOT NULL,
+    PRIMARY KEY (tenant_id, run_id)
+);
+CREATE INDEX allocation_run_by_time ON artery.allocation_run (tenant_id, as_of);
+COMMENT ON TABLE artery.allocation_run IS 'Runs of allocate_budget with everything needed to run them again.';
+COMMENT ON COLUMN artery.allocation_run.total_budget IS 'Per day in the account''s currency.';
+
+-- One row: what a run recommends for an ad.
+CREATE TABLE artery.budget_recommendation (
+    tenant_id          text NOT NULL,
+    run_id             bigint NOT NULL,
+    ad_id              text NOT NULL,
+    budget_owner_id    text,
+    current_budget     numeric,
+    recommended_budget numeric NOT NULL,
+    change_percentage  double precision,
+    confidence         double precision NOT NULL,
+    reason             text NOT NULL,
+    inputs             jsonb NOT NULL,
+    metrics            jsonb NOT NULL,
+    change_id          uuid,
+    PRIMARY KEY (tenant_id, run_id, ad_id),
+    FOREIGN KEY (tenant_id, run_id) REFERENCES artery.allocation_run ON DELETE CASCADE
+);
+CREATE INDEX budget_recommendation_by_ad ON artery.budget_recommendation (tenant_id, ad_id, run_id);
+COMMENT ON TABLE artery.budget_recommendation IS 'Recommendations with inputs, scores, draw and reason, so that any past decision can be explained.';
+COMMENT ON COLUMN artery.budget_recommendation.recommended_budget IS 'Per day in the account''s currency.';
+COMMENT ON COLUMN artery.budget_recommendation.change_id IS 'The change proposed for the budget owner, if any.';

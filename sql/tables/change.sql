@@ -1,0 +1,89 @@
+-- change: wishes to change an ad account, and what became of them
+
+-- One row: a wish and its state.
+CREATE TABLE artery.ad_change (
+    tenant_id        text NOT NULL,
+    change_id        uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+    campaign_id      text NOT NULL,
+    adset_id         text,
+    ad_id            text,
+    budget_owner_id  text,
+    target_id        text NOT NULL,
+    change_type      text NOT NULL,
+    old_value        jsonb,
+    new_value        jsonb NOT NULL,
+    requested_value  jsonb NOT NULL,
+    state            text NOT NULL DEFAULT 'proposed',
+    triggered_by     text NOT NULL,
+    reason           text,
+    ml_confidence    double precision CHECK (ml_confidence >= 0 AND ml_confidence <= 1),
+    safety_override  boolean NOT NULL DEFAULT false,
+    run_id           bigint,
+    run_at           timestamptz,
+    attempt          integer NOT NULL DEFAULT 0,
+    failures         integer NOT NULL DEFAULT 0,
+    sending_value    jsonb,
+    sending_worker   integer,
+    blocked_rule     text,
+    blocked_detail   jsonb,
+    next_allowed_at  timestamptz,
+    last_error       text,
+    approved_by      text,
+    approved_at      timestamptz,
+    approval_note    text,
+    superseded_by    uuid,
+    rollback_of      uuid,
+    created_at       timestamptz NOT NULL,
+    updated_at       timestamptz NOT NULL,
+    settled_at       timestamptz,
+    PRIMARY KEY (tenant_id, change_id),
+    CHECK (change_type = ANY (ARRAY['BUDGET_INCREASE', 'BUDGET_DECREASE', 'STATUS_CHANGE', 'TARGETING_UPDATE'])),
+    CHECK (state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'completed', 'failed', 'unknown',
+                              'rejected', 'cancelled', 'superseded']))
+);
+-- What the worker looks for: due changes, per tenant and in all.
+CREATE INDEX ad_change_due ON artery.ad_change (tenant_id, run_at)
+    WHERE state = ANY (ARRAY['approved', 'blocked', 'unknown']);
+CREATE INDEX ad_change_sending ON artery.ad_change (tenant_id, change_id) WHERE state = 'sending';
+CREATE INDEX ad_change_open ON artery.ad_change (tenant_id, target_id)
+    WHERE state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'unknown']);
+CREATE INDEX ad_change_by_campaign ON artery.ad_change (tenant_id, campaign_id, created_at);
+COMMENT ON TABLE artery.ad_change IS
+'Wishes to change a budget or status, and their state: proposed, approved, blocked, sending, completed, failed, unknown, rejected, cancelled, superseded.';
+COMMENT ON COLUMN artery.ad_change.target_id IS 'Object of Meta''s that is written: the budget owner, or what a status change names.';
+COMMENT ON COLUMN artery.ad_change.new_value IS 'What is approved, judged and sent in the end: {"budget": 100.00} per day in the account''s currency (fuzz included), or {"status": "PAUSED"}.';
+COMMENT ON COLUMN artery.ad_change.requested_value IS 'What was asked for, before fuzz.';
+COMMENT ON COLUMN artery.ad_change.run_at IS 'Not before this moment: jitter, backoff, or the moment a blocked change can pass.';
+COMMENT ON COLUMN artery.ad_change.attempt IS 'Raised with every claim; whoever settles must present it.';
+COMMENT ON COLUMN artery.ad_change.failures IS 'Failed attempts in a row; being blocked is none.';
+COMMENT ON COLUMN artery.ad_change.sending_value IS 'The step under way or sent last: less than new_value while a large change ramps.';
+COMMENT ON COLUMN artery.ad_change.blocked_rule IS 'rate_limit, owner_limit, velocity, disabled, token ... with the numbers in blocked_detail.';
+
+-- One row: one attempt and its outcome. Append-only.
+CREATE TABLE artery.ad_change_history (
+    tenant_id   text NOT NULL,
+    history_id  bigint GENERATED ALWAYS AS IDENTITY,
+    change_id   uuid NOT NULL,
+    campaign_id text NOT NULL,
+    target_id   text NOT NULL,
+    change_type text NOT NULL,
+    attempt     integer NOT NULL,
+    outcome     text NOT NULL,
+    old_value   jsonb,
+    new_value   jsonb,
+    dry_run     boolean NOT NULL DEFAULT false,
+    actor       text,
+    checks      jsonb,
+    response    jsonb,
+    error       text,
+    duration_ms double precision,
+    recorded_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, history_id)
+);
+CREATE INDEX ad_change_history_by_change ON artery.ad_change_history (tenant_id, change_id, history_id);
+CREATE INDEX ad_change_history_by_campaign ON artery.ad_change_history (tenant_id, campaign_id, recorded_at);
+CREATE INDEX ad_change_history_by_time ON artery.ad_change_history USING brin (recorded_at);
+COMMENT ON TABLE artery.ad_change_history IS
+'Append-only: what happened to each change: proposed, approved, blocked, sent steps, failures, with values, checks, response and duration.';
+COMMENT ON COLUMN artery.ad_change_history.outcome IS
+'proposed, approved, rejected, cancelled, superseded, blocked, step (part of a ramp applied), completed, retry, failed, unknown, reconciled.';

@@ -1,0 +1,26 @@
+/*
+ * artery.c
+ *		Module magic and start: settings, shared memory, caches, launcher.
+ */
+#include "artery.h"
+
+#include "miscadmin.h"
+
+#include "runtime/guc.h"
+#include "runtime/launcher.h"
+#include "runtime/shmem.h"
+#include "tenant/tenant.h"
+
+ARTERY_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	artery_guc_init();
+	artery_shmem_init();
+	artery_tenant_init();
+	if (process_shared_preload_libraries_in_progress)
+		artery_launcher_init();
+}

@@ -1,0 +1,47 @@
+/*
+ * compat.h
+ *		Every test of the server's version in the project.
+ *
+ * PostgreSQL 15 is the version artery is written for; 14 and 16 to 18 differ in
+ * the few places below.
+ */
+#ifndef ARTERY_COMPAT_H
+#define ARTERY_COMPAT_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/guc.h"
+
+#if PG_VERSION_NUM < 140000
+#error "artery needs PostgreSQL 14 or later"
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define ARTERY_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "artery", .version = ARTERY_VERSION)
+#else
+#define ARTERY_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* The generator moved from random() helpers to pg_prng in 15. */
+#if PG_VERSION_NUM >= 150000
+#include "common/pg_prng.h"
+#endif
+
+/* 15 split the request for shared memory from its start-up. */
+#if PG_VERSION_NUM >= 150000
+#define ARTERY_HAVE_SHMEM_REQUEST_HOOK 1
+#endif
+
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/*
+ * Begin the answer of a set-returning function: afterwards rows go to
+ * rsinfo->setResult with rsinfo->setDesc. Error where a set is not accepted.
+ */
+extern void artery_begin_rows(FunctionCallInfo fcinfo);
+
+#endif							/* ARTERY_COMPAT_H */

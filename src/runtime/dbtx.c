@@ -1,0 +1,195 @@
+/*
+ * dbtx.c
+ *		How C code of artery reaches tables: owner's rights, pinned search path,
+ *		kept plans.
+ */
+#include "artery.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "runtime/dbtx.h"
+
+#define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
+
+/* The owner of schema artery is the owner of the extension. */
+static Oid
+extension_owner(void)
+{
+	HeapTuple	tuple = SearchSysCache1(NAMESPACENAME, CStringGetDatum(ARTERY_SCHEMA));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"artery\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION artery.")));
+	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+void
+artery_scope_enter(ArteryScope *scope)
+{
+	scope->caller = CurrentMemoryContext;
+	scope->guc_nest = 0;
+	GetUserIdAndSecContext(&scope->user_id, &scope->security);
+	SetUserIdAndSecContext(extension_owner(), scope->security | SECURITY_LOCAL_USERID_CHANGE);
+
+	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) != 0)
+	{
+		scope->guc_nest = NewGUCNestLevel();
+		(void) set_config_option("search_path", PINNED_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+}
+
+void
+artery_scope_leave(ArteryScope *scope)
+{
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "could not finish SPI");
+	if (scope->guc_nest != 0)
+		AtEOXact_GUC(true, scope->guc_nest);
+	SetUserIdAndSecContext(scope->user_id, scope->security);
+}
+
+uint64
+artery_execute(ArteryStatement *statement, Datum *values, const char *nulls, bool read_only, long limit)
+{
+	int			code;
+
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, statement->types);
+
+		if (plan == NULL)
+			elog(ERROR, "could not prepare \"%s\": %s", statement->sql, SPI_result_code_string(SPI_result));
+		if (SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not keep the plan of \"%s\"", statement->sql);
+		statement->plan = plan;
+	}
+	code = SPI_execute_plan(statement->plan, values, nulls, read_only, limit);
+	if (code < 0)
+		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+Datum
+artery_field(uint64 row, int column, bool *isnull)
+{
+	Assert(row < SPI_processed);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+bool
+artery_field_null(uint64 row, int column)
+{
+	bool		isnull;
+
+	(void) artery_field(row, column, &isnull);
+	return isnull;
+}
+
+char *
+artery_field_text(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = artery_field(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* Reads int2, int4 and int8 columns alike. */
+int64
+artery_field_int64(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = artery_field(row, column, &isnull);
+
+	if (isnull)
+		return 0;
+	switch (SPI_gettypeid(SPI_tuptable->tupdesc, column))
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		default:
+			return DatumGetInt64(value);
+	}
+}
+
+double
+artery_field_double(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = artery_field(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetFloat8(value);
+}
+
+bool
+artery_field_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = artery_field(row, column, &isnull);
+
+	return isnull ? false : DatumGetBool(value);
+}
+
+TimestampTz
+artery_field_time(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = artery_field(row, column, &isnull);
+
+	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+}
+
+Datum
+artery_field_copy(ArteryScope *scope, uint64 row, int column, bool *isnull)
+{
+	Datum		value = artery_field(row, column, isnull);
+	Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, column - 1);
+	MemoryContext before;
+
+	if (*isnull)
+		return (Datum) 0;
+	before = MemoryContextSwitchTo(scope->caller);
+	value = datumCopy(value, attribute->attbyval, attribute->attlen);
+	MemoryContextSwitchTo(before);
+	return value;
+}
+
+void
+artery_transaction_begin(ArteryScope *scope, const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, activity);
+	artery_scope_enter(scope);
+}
+
+void
+artery_transaction_commit(ArteryScope *scope)
+{
+	artery_scope_leave(scope);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}

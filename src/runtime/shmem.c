@@ -1,0 +1,126 @@
+/*
+ * shmem.c
+ *		What the processes of artery share.
+ *
+ * A commit that queued work sets the latch of its database's worker. One
+ * callback per backend does it, registered when the library is loaded.
+ */
+#include "artery.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+
+#include "runtime/shmem.h"
+
+ArteryShared *artery_shared = NULL;
+
+static shmem_startup_hook_type previous_startup = NULL;
+#ifdef ARTERY_HAVE_SHMEM_REQUEST_HOOK
+static shmem_request_hook_type previous_request = NULL;
+#endif
+static bool wake_at_commit = false;
+
+static void
+request_memory(void)
+{
+#ifdef ARTERY_HAVE_SHMEM_REQUEST_HOOK
+	if (previous_request)
+		previous_request();
+#endif
+	RequestAddinShmemSpace(MAXALIGN(sizeof(ArteryShared)));
+	RequestNamedLWLockTranche("artery", 1);
+}
+
+static void
+attach_memory(void)
+{
+	bool		found;
+
+	if (previous_startup)
+		previous_startup();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	artery_shared = ShmemInitStruct("artery", sizeof(ArteryShared), &found);
+	if (!found)
+	{
+		memset(artery_shared, 0, sizeof(ArteryShared));
+		artery_shared->lock = &GetNamedLWLockTranche("artery")->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static void
+wake_worker(void)
+{
+	int			i;
+
+	if (artery_shared == NULL)
+		return;
+	LWLockAcquire(artery_shared->lock, LW_SHARED);
+	for (i = 0; i < ARTERY_MAX_DATABASES; i++)
+	{
+		ArteryWorkerSlot *slot = &artery_shared->slots[i];
+
+		if (slot->database == MyDatabaseId && slot->latch != NULL)
+			SetLatch(slot->latch);
+	}
+	LWLockRelease(artery_shared->lock);
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (!wake_at_commit)
+		return;
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+	{
+		wake_at_commit = false;
+		if (event == XACT_EVENT_COMMIT)
+			wake_worker();
+	}
+}
+
+void
+artery_shmem_init(void)
+{
+	RegisterXactCallback(at_transaction_end, NULL);
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+#ifdef ARTERY_HAVE_SHMEM_REQUEST_HOOK
+	previous_request = shmem_request_hook;
+	shmem_request_hook = request_memory;
+#else
+	request_memory();
+#endif
+	previous_startup = shmem_startup_hook;
+	shmem_startup_hook = attach_memory;
+}
+
+bool
+artery_shmem_slot(Oid database, ArteryWorkerSlot *copy)
+{
+	bool		found = false;
+	int			i;
+
+	if (artery_shared == NULL)
+		return false;
+	LWLockAcquire(artery_shared->lock, LW_SHARED);
+	for (i = 0; i < ARTERY_MAX_DATABASES && !found; i++)
+	{
+		if (artery_shared->slots[i].database == database)
+		{
+			*copy = artery_shared->slots[i];
+			found = true;
+		}
+	}
+	LWLockRelease(artery_shared->lock);
+	return found;
+}
+
+void
+artery_wake_worker_at_commit(void)
+{
+	wake_at_commit = true;
+}

@@ -1,0 +1,24 @@
+/*
+ * worker.h
+ *		One database's background worker, and the duties it does in turn.
+ */
+#ifndef ARTERY_RUNTIME_WORKER_H
+#define ARTERY_RUNTIME_WORKER_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/*
+ * A duty does what is due now, in short transactions of its own
+ * (artery_transaction_begin/commit), and returns the moment by artery's clock
+ * when it wants to be called again; DT_NOEND if only when woken. It may raise an
+ * error: the worker records it and goes on.
+ */
+typedef TimestampTz (*WorkerDuty) (void);
+
+extern TimestampTz artery_delivery_duty(void);	/* deliver/executor.c */
+extern TimestampTz artery_job_duty(void);	/* job/job_runner.c */
+extern TimestampTz artery_retention_duty(void); /* runtime/retention.c */
+
+#endif							/* ARTERY_RUNTIME_WORKER_H */
