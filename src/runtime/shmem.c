@@ -15,6 +15,7 @@
 #include "runtime/shmem.h"
 
 ArteryShared *artery_shared = NULL;
+int32		artery_worker_identity = 0;
 
 static shmem_startup_hook_type previous_startup = NULL;
 #ifdef ARTERY_HAVE_SHMEM_REQUEST_HOOK
@@ -123,4 +124,15 @@ void
 artery_wake_worker_at_commit(void)
 {
 	wake_at_commit = true;
+}
+
+void
+artery_wake_launcher(void)
+{
+	if (artery_shared == NULL)
+		return;
+	LWLockAcquire(artery_shared->lock, LW_SHARED);
+	if (artery_shared->launcher_latch != NULL)
+		SetLatch(artery_shared->launcher_latch);
+	LWLockRelease(artery_shared->lock);
 }

@@ -1,6 +1,9 @@
 /*
  * shmem.h
  *		What the processes of artery share: one slot per served database.
+ *
+ * The launcher gives a listed database a slot by name; its worker, while it
+ * lives, owns the slot (pid is not 0).
  */
 #ifndef ARTERY_RUNTIME_SHMEM_H
 #define ARTERY_RUNTIME_SHMEM_H
@@ -16,10 +19,15 @@
 
 typedef struct ArteryWorkerSlot
 {
-	Oid			database;		/* InvalidOid: free */
+	NameData	name;			/* of the database; empty: free */
+	Oid			database;		/* set by the worker once connected, kept after its end */
 	pid_t		pid;			/* 0: no worker */
 	Latch	   *latch;			/* of the worker, while it lives */
+	bool		stop;			/* the worker shall end: its database is not listed any more */
+	int			leave;			/* sessions that need the database without a worker just now */
+	bool		was_terminated; /* the last worker was told to end */
 	TimestampTz started_at;
+	TimestampTz ended_at;
 	TimestampTz last_round_at;	/* end of the last round without an error */
 	uint64		rounds;
 	uint64		requests;		/* HTTP requests finished */
@@ -30,13 +38,20 @@ typedef struct ArteryWorkerSlot
 
 typedef struct ArteryShared
 {
-	LWLock	   *lock;			/* guards the slots */
-	pid_t		launcher_pid;
+	LWLock	   *lock;			/* guards the rest */
+	pid_t		launcher_pid;	/* 0: no launcher */
+	Latch	   *launcher_latch;
 	ArteryWorkerSlot slots[ARTERY_MAX_DATABASES];
 } ArteryShared;
 
 /* NULL where the library was not preloaded. */
 extern ArteryShared *artery_shared;
+
+/*
+ * What a claim names as its owner: a number drawn when this worker started,
+ * unlike a pid never that of an earlier one; 0 in other processes.
+ */
+extern int32 artery_worker_identity;
 
 /* Ask for the memory; only while preloading. */
 extern void artery_shmem_init(void);
@@ -49,5 +64,8 @@ extern bool artery_shmem_slot(Oid database, ArteryWorkerSlot *copy);
  * happens if it rolls back, or if no worker runs.
  */
 extern void artery_wake_worker_at_commit(void);
+
+/* Wake the launcher, if there is one. */
+extern void artery_wake_launcher(void);
 
 #endif							/* ARTERY_RUNTIME_SHMEM_H */
