@@ -14,6 +14,14 @@ CREATE TABLE artery.job_config (
 COMMENT ON TABLE artery.job_config IS
 'Types of job: attempts, first backoff (doubling), limit per tenant in any 60 minutes (NULL: none), lease, and who does it: artery''s worker or one outside.';
 
+INSERT INTO artery.job_config (job_name, description, max_attempts, backoff, rate_limit_per_hour, lease, runs_in) VALUES
+    ('ad-change', 'Change an ad by a worker outside; artery''s own changes are in ad_change', 5, '5 seconds', 15, '5 minutes', 'outside'),
+    ('budget-optimization', 'Decide budgets: allocate_budget', 3, '10 seconds', 10, '10 minutes', 'worker'),
+    ('creative-dna-extraction', 'Score creatives, by a worker outside', 2, '15 seconds', 5, '15 minutes', 'outside'),
+    ('actuals-sync', 'Read spend, clicks and budgets from Meta', 5, '5 seconds', NULL, '10 minutes', 'worker'),
+    ('attribution-matching', 'Try unattributed conversions again: reattribute', 10, '2 seconds', NULL, '10 minutes', 'worker'),
+    ('synthetic-revenue-calculation', 'Calculate the increments of deals again', 3, '5 seconds', NULL, '10 minutes', 'worker');
+
 -- One row: a job that is not finished.
 CREATE TABLE artery.job (
     tenant_id     text NOT NULL,
@@ -25,10 +33,12 @@ CREATE TABLE artery.job (
     run_at        timestamptz NOT NULL,
     singleton_key text,
     attempt       integer NOT NULL DEFAULT 0,
+    max_attempts  integer NOT NULL,
     worker        text,
     worker_pid    integer,
     lease_until   timestamptz,
     last_error    text,
+    failed_at     timestamptz,
     created_at    timestamptz NOT NULL,
     started_at    timestamptz,
     PRIMARY KEY (tenant_id, job_id),
@@ -40,6 +50,8 @@ CREATE UNIQUE INDEX job_singleton ON artery.job (tenant_id, job_name, singleton_
     WHERE singleton_key IS NOT NULL AND state = 'queued';
 COMMENT ON TABLE artery.job IS 'Jobs queued, active, or dead after their last attempt; finished ones move to job_execution_history.';
 COMMENT ON COLUMN artery.job.attempt IS 'Raised with every claim; whoever settles must present it.';
+COMMENT ON COLUMN artery.job.max_attempts IS 'Attempt whose failure makes the job dead; retry_job raises it.';
+COMMENT ON COLUMN artery.job.worker_pid IS 'Process of artery''s own worker, so that its jobs are taken back as soon as it is gone; NULL for workers outside, which have the lease.';
 COMMENT ON COLUMN artery.job.singleton_key IS 'At most one queued job of this name and key per tenant.';
 
 -- One row: one execution of a job and its outcome.

@@ -10,6 +10,7 @@
 #include "runtime/clock.h"
 #include "runtime/guc.h"
 
+PG_FUNCTION_INFO_V1(artery_moment);
 PG_FUNCTION_INFO_V1(artery_now);
 
 static TimestampTz
@@ -45,4 +46,11 @@ Datum
 artery_now(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TIMESTAMPTZ(artery_clock_now());
+}
+
+/* artery.moment() */
+Datum
+artery_moment(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(artery_clock_moment());
 }
