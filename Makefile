@@ -1,7 +1,9 @@
 # artery: the revenue loop of a service business inside PostgreSQL.
 #
 #   make demo               the whole loop on a throwaway cluster, from nothing
+#   make demo DATA=ads.csv  budgets for a real export of ads
 #   make test               every test; ends with 'N passed, N failed'
+#   make test T=pattern     those whose name contains it: T=regress/click, T=t/
 #   make bench              speed as ratios measured side by side in one run
 #   make, make install, make installcheck      plain PGXS
 
@@ -23,7 +25,9 @@ DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 DATA = $(filter-out $(DATA_built),$(wildcard sql/$(EXTENSION)--*.sql))
 
 PG_CPPFLAGS = -Isrc $(shell curl-config --cflags 2>/dev/null)
-PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter
+# 'make WERROR=' builds with a compiler that warns of what ours does not.
+WERROR = -Werror
+PG_CFLAGS = -std=gnu11 -Wall -Wextra $(WERROR) -Wno-unused-parameter
 SHLIB_LINK = -lcurl -lcrypto
 
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
@@ -32,14 +36,16 @@ ISOLATION = $(sort $(patsubst test/specs/%.spec,%,$(wildcard test/specs/*.spec))
 ISOLATION_OPTS = --inputdir=test --outputdir=. --load-extension=artery
 EXTRA_CLEAN = results output_iso tmp_check tmp_check_iso log regression.diffs regression.out
 
-PG_CONFIG ?= pg_config
 # demo, test and bench install what is missing themselves, PostgreSQL included,
 # so they must work before there is a pg_config.
-ifneq ($(shell command -v $(PG_CONFIG) 2>/dev/null),)
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-ifneq ($(wildcard $(PGXS)),)
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifneq ($(and $(PGXS),$(wildcard $(PGXS))),)
 include $(PGXS)
-endif
+else
+all install installcheck clean:
+	@echo "PostgreSQL's server headers are not here: install postgresql-server-dev-15 or name another PG_CONFIG;" \
+		"'make demo' and 'make test' install them themselves." >&2; false
 endif
 
 $(OBJS): $(wildcard src/*.h src/*/*.h)
@@ -49,6 +55,9 @@ $(OBJS): $(wildcard src/*.h src/*/*.h)
 $(DATA_built): $(PARTS) Makefile
 	cat $(PARTS) | sed -e 's/^CREATE OR REPLACE /CREATE /' > $@
 
+# DATA on the command line is the demo's; else it is PGXS's word for files to
+# install.
 .PHONY: demo test bench
+demo: export ARTERY_DEMO_DATA = $(if $(filter command,$(origin DATA)),$(DATA))
 demo test bench:
 	@setup/$@.sh
