@@ -56,6 +56,7 @@ typedef enum ChangeVerdict
 	VERDICT_BLOCKED,			/* row says which rule, the numbers, when it can pass */
 	VERDICT_ALREADY,			/* in force already: settled as completed */
 	VERDICT_SUPERSEDED,			/* somebody's newer edit or wish won: settled so */
+	VERDICT_REFUSED,			/* it can never be (the object carries no daily budget): settled as failed */
 	VERDICT_LOST				/* the claim is not ours any more */
 } ChangeVerdict;
 
