@@ -32,3 +32,43 @@ $$;
 GRANT EXECUTE ON FUNCTION artery.now() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION artery.tenant_visible(text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION artery.setting_definitions() TO PUBLIC;
+
+-- Monitoring: numbers and states, no personal data.
+GRANT USAGE ON SCHEMA artery TO pg_monitor;
+GRANT EXECUTE ON FUNCTION artery.health(), artery.worker_status() TO pg_monitor;
+
+DO $$
+DECLARE
+    v_view regclass;
+BEGIN
+    FOR v_view IN
+        SELECT c.oid FROM pg_catalog.pg_class c
+         WHERE c.relnamespace = 'artery'::pg_catalog.regnamespace AND c.relkind = 'v'
+           AND c.relname = ANY (ARRAY['v_job_queue_health', 'v_failed_jobs', 'v_rate_limit_status',
+                                      'v_job_performance_by_tenant', 'v_attribution_recovery_rate',
+                                      'v_campaign_activity_summary', 'v_pending_changes', 'v_recent_budget_changes',
+                                      'v_safety_check_failures'])
+    LOOP
+        EXECUTE pg_catalog.format('GRANT SELECT ON %s TO pg_monitor', v_view);
+    END LOOP;
+END
+$$;
+
+-- What artery ships is not part of a dump; an edit would be lost by a restore.
+CREATE OR REPLACE FUNCTION artery.refuse_edit()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'table "%" is shipped read-only', TG_TABLE_NAME
+        USING ERRCODE = '55000', DETAIL = 'It is not part of a dump, so an edit would be lost by a restore.';
+END
+$$;
+COMMENT ON FUNCTION artery.refuse_edit() IS 'Keeps shipped tables as they are.';
+REVOKE ALL ON FUNCTION artery.refuse_edit() FROM PUBLIC;
+
+CREATE OR REPLACE TRIGGER refuse_edit BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON artery.tenant_template
+    FOR EACH STATEMENT EXECUTE FUNCTION artery.refuse_edit();
+CREATE OR REPLACE TRIGGER refuse_edit BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON artery.job_config
+    FOR EACH STATEMENT EXECUTE FUNCTION artery.refuse_edit();

@@ -478,3 +478,67 @@ AS $$
 $$;
 COMMENT ON FUNCTION artery.next_job_at() IS
 'When artery''s own worker has something to do next: a job falls due, a limit passes, a lease runs out; NULL if nothing is queued.';
+
+CREATE OR REPLACE VIEW artery.v_rate_limit_status WITH (security_barrier) AS
+SELECT t.tenant_id, c.job_name, c.rate_limit_per_hour AS limit_value, s.current_count,
+       greatest(0, c.rate_limit_per_hour - s.current_count) AS remaining,
+       s.current_count < c.rate_limit_per_hour AS allowed,
+       CASE WHEN s.current_count >= c.rate_limit_per_hour THEN s.passes_at END AS next_allowed_at,
+       CASE WHEN s.current_count >= c.rate_limit_per_hour THEN w.due ELSE 0 END AS jobs_waiting
+  FROM artery.tenant t
+ CROSS JOIN artery.job_config c
+ CROSS JOIN LATERAL (
+       -- As many as the limit started after this one: when it is an hour old, another may start.
+       SELECT count(*)::integer AS current_count,
+              (array_agg(r.started_at ORDER BY r.started_at DESC))[c.rate_limit_per_hour] + interval '1 hour' AS passes_at
+         FROM artery.job_rate_limit_tracker r
+        WHERE r.tenant_id = t.tenant_id AND r.job_name = c.job_name
+          AND r.started_at > artery.now() - interval '1 hour') s
+ CROSS JOIN LATERAL (
+       SELECT count(*)::integer AS due FROM artery.job j
+        WHERE j.tenant_id = t.tenant_id AND j.job_name = c.job_name AND j.state = 'queued'
+          AND j.run_at <= artery.now()) w
+ WHERE c.rate_limit_per_hour IS NOT NULL AND artery.tenant_visible(t.tenant_id);
+COMMENT ON VIEW artery.v_rate_limit_status IS
+'Jobs with an hourly limit, per tenant: starts in the last 60 minutes, how many are left, and when jobs that wait for the limit pass.';
+
+CREATE OR REPLACE VIEW artery.v_job_queue_health WITH (security_barrier) AS
+SELECT q.tenant_id, q.job_name, q.queued, q.due, q.active, q.dead,
+       coalesce(l.jobs_waiting, 0) AS waiting_for_limit, l.next_allowed_at,
+       q.oldest_due_at, artery.now() - q.oldest_due_at AS oldest_due_age,
+       q.expired_leases, c.runs_in
+  FROM (SELECT j.tenant_id, j.job_name,
+               count(*) FILTER (WHERE j.state = 'queued') AS queued,
+               count(*) FILTER (WHERE j.state = 'queued' AND j.run_at <= artery.now()) AS due,
+               count(*) FILTER (WHERE j.state = 'active') AS active,
+               count(*) FILTER (WHERE j.state = 'dead') AS dead,
+               min(j.run_at) FILTER (WHERE j.state = 'queued' AND j.run_at <= artery.now()) AS oldest_due_at,
+               count(*) FILTER (WHERE j.state = 'active' AND j.lease_until < artery.now()) AS expired_leases
+          FROM artery.job j
+         GROUP BY j.tenant_id, j.job_name) q
+  JOIN artery.job_config c ON c.job_name = q.job_name
+  LEFT JOIN artery.v_rate_limit_status l ON l.tenant_id = q.tenant_id AND l.job_name = q.job_name
+ WHERE artery.tenant_visible(q.tenant_id);
+COMMENT ON VIEW artery.v_job_queue_health IS 'Jobs not finished, per tenant and name: how many are queued, due, waiting for the hourly limit, active and dead, and since when the oldest is due.';
+
+CREATE OR REPLACE VIEW artery.v_failed_jobs WITH (security_barrier) AS
+SELECT j.tenant_id, j.job_id, j.job_name, j.data, j.attempt, j.max_attempts, j.last_error, j.failed_at, j.created_at,
+       j.priority, j.singleton_key
+  FROM artery.job j
+ WHERE j.state = 'dead' AND artery.tenant_visible(j.tenant_id);
+COMMENT ON VIEW artery.v_failed_jobs IS 'Dead jobs: their last attempt failed. artery.retry_job(tenant_id, job_id) revives one.';
+
+CREATE OR REPLACE VIEW artery.v_job_performance_by_tenant WITH (security_barrier) AS
+SELECT h.tenant_id, h.job_name, count(*) AS executions,
+       count(*) FILTER (WHERE h.outcome = 'completed') AS completed,
+       count(*) FILTER (WHERE h.outcome = 'failed') AS failed,
+       count(*) FILTER (WHERE h.outcome = 'dead') AS dead,
+       count(*) FILTER (WHERE h.outcome = 'lost') AS lost,
+       count(*) FILTER (WHERE h.outcome = 'completed')::float8 / count(*) AS success_rate,
+       avg(h.duration_ms) AS avg_duration_ms,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY h.duration_ms) AS p95_duration_ms,
+       max(h.finished_at) AS last_finished_at
+  FROM artery.job_execution_history h
+ WHERE artery.tenant_visible(h.tenant_id)
+ GROUP BY h.tenant_id, h.job_name;
+COMMENT ON VIEW artery.v_job_performance_by_tenant IS 'Executions in job_execution_history per tenant and job name: outcomes, share completed, durations.';

@@ -158,21 +158,30 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.grant_tenant(text, name) IS
-'Bind a role to a tenant. From the first binding on, the role and its members see and change only the tenants they are bound to.';
+'Bind a role to a tenant. From the first binding on, the role and its members see and change only the tenants they are bound to. Bindings go by the role''s name: a renamed role must be bound anew.';
 
-CREATE OR REPLACE FUNCTION artery.revoke_tenant(tenant_id text, role_name name)
+CREATE OR REPLACE FUNCTION artery.revoke_tenant(tenant_id text, role_name name, unlimited boolean DEFAULT false)
 RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM artery.require_unbound_role();
+    -- Two sessions must not each take one of the last two.
+    LOCK TABLE artery.tenant_role IN SHARE ROW EXCLUSIVE MODE;
     DELETE FROM artery.tenant_role r
      WHERE r.tenant_id = revoke_tenant.tenant_id AND r.role_name = revoke_tenant.role_name;
+    IF FOUND AND NOT coalesce(unlimited, false)
+       AND NOT EXISTS (SELECT FROM artery.tenant_role r WHERE r.role_name = revoke_tenant.role_name)
+       AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = revoke_tenant.role_name) THEN
+        RAISE EXCEPTION 'tenant "%" is the last one of role "%"', tenant_id, role_name
+            USING ERRCODE = '55000', DETAIL = 'A role bound to no tenant is not limited to certain tenants.',
+                  HINT = 'Revoke its rights on functions and tables, then give unlimited => true.';
+    END IF;
 END
 $$;
-COMMENT ON FUNCTION artery.revoke_tenant(text, name) IS
-'Take a binding back. A role without any binding is not limited to certain tenants: revoke its EXECUTE too where it shall do nothing.';
+COMMENT ON FUNCTION artery.revoke_tenant(text, name, boolean) IS
+'Take a binding back. The last one of a role only with unlimited => true: a role without any binding is not limited to certain tenants.';
 
 CREATE OR REPLACE VIEW artery.v_tenant_settings WITH (security_barrier) AS
 SELECT t.tenant_id, d.name AS setting, coalesce(t.settings -> d.name, d.default_value) AS value,

@@ -53,7 +53,8 @@ CREATE TABLE artery.tenant_role (
     role_name  name NOT NULL,
     granted_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, role_name),
-    FOREIGN KEY (tenant_id) REFERENCES artery.tenant ON DELETE CASCADE
+    -- No cascade: a role that loses its last binding is not limited any more.
+    FOREIGN KEY (tenant_id) REFERENCES artery.tenant
 );
 COMMENT ON TABLE artery.tenant_role IS
 'Roles bound to tenants by grant_tenant. A role in no row (nor member of one) is not limited; what it may do at all is a matter of GRANT.';

@@ -110,6 +110,8 @@ define_http_settings(void)
 static void
 define_retention_settings(void)
 {
+	define_retention("artery.retention_allocation", "Age of allocation runs and their recommendations.",
+					 &artery_settings.retention_allocation, 365);
 	define_retention("artery.retention_attribution_log", "Age of attribution log rows.",
 					 &artery_settings.retention_attribution_log, 90);
 	define_retention("artery.retention_change_history", "Age of the history of changes.",

@@ -19,7 +19,8 @@ typedef struct ArterySettings
 	char	   *hubspot_base_url;
 	char	   *meta_api_version;
 	char	   *meta_base_url;
-	int			retention_attribution_log;	/* days; 0 keeps for ever */
+	int			retention_allocation;	/* days, like the following; 0 keeps for ever */
+	int			retention_attribution_log;
 	int			retention_change_history;
 	int			retention_clicks;
 	int			retention_evidence;
