@@ -20,7 +20,10 @@ extern void artery_stages_build(ArteryTenant *tenant, Jsonb *template, Jsonb *ow
 /* The stage of that name or alias, or NULL. */
 extern const ArteryStage *artery_stage_find(const ArteryTenant *tenant, const char *name);
 
-/* The same; error 22023 that names the known stages. */
+/* Names of the tenant's stages by value, separated by commas, palloc'd. */
+extern char *artery_stage_names(const ArteryTenant *tenant);
+
+/* The same as find; error 22023 that names the known stages. */
 extern const ArteryStage *artery_stage_get(const ArteryTenant *tenant, const char *name);
 
 #endif							/* ARTERY_VALUE_STAGE_H */
