@@ -66,6 +66,15 @@ extern TimestampTz artery_field_time(uint64 row, int column);	/* DT_NOBEGIN when
 extern Datum artery_field_copy(ArteryScope *scope, uint64 row, int column, bool *isnull);
 
 /*
+ * Run a step in a subtransaction. False if it failed: what it did is undone,
+ * the caller's scope goes on, and *error is a copy of the error in the current
+ * context. Errors that concern the whole transaction or session (cancelled,
+ * serialization, deadlock, out of resources) are raised on. Memory the step
+ * allocates in the current context stays in either case.
+ */
+extern bool artery_attempt(void (*step) (void *), void *argument, ErrorData **error);
+
+/*
  * A background process's own transaction: begin sets the timestamps, takes a
  * snapshot and enters a scope; commit leaves it all and reports statistics.
  */
