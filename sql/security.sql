@@ -32,6 +32,7 @@ $$;
 GRANT EXECUTE ON FUNCTION artery.now() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION artery.tenant_visible(text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION artery.setting_definitions() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION artery.merge_stages(jsonb, jsonb) TO PUBLIC;
 
 -- Monitoring: numbers and states, no personal data.
 GRANT USAGE ON SCHEMA artery TO pg_monitor;
@@ -72,4 +73,3 @@ CREATE OR REPLACE TRIGGER refuse_edit BEFORE INSERT OR UPDATE OR DELETE OR TRUNC
     FOR EACH STATEMENT EXECUTE FUNCTION artery.refuse_edit();
 CREATE OR REPLACE TRIGGER refuse_edit BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON artery.job_config
     FOR EACH STATEMENT EXECUTE FUNCTION artery.refuse_edit();
-GRANT EXECUTE ON FUNCTION artery.merge_stages(jsonb, jsonb) TO PUBLIC;
