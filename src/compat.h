@@ -24,9 +24,30 @@
 #define ARTERY_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-/* The generator moved from random() helpers to pg_prng in 15. */
+/* 15 brought pg_prng; before it there is erand48's generator with 48 bits of state. */
 #if PG_VERSION_NUM >= 150000
 #include "common/pg_prng.h"
+#else
+#include "port.h"
+
+typedef struct pg_prng_state
+{
+	unsigned short xseed[3];
+} pg_prng_state;
+
+static inline void
+pg_prng_seed(pg_prng_state *state, uint64 seed)
+{
+	state->xseed[0] = (unsigned short) seed;
+	state->xseed[1] = (unsigned short) (seed >> 16);
+	state->xseed[2] = (unsigned short) (seed >> 32);
+}
+
+static inline double
+pg_prng_double(pg_prng_state *state)
+{
+	return pg_erand48(state->xseed);
+}
 #endif
 
 /* 15 split the request for shared memory from its start-up. */

@@ -1,0 +1,633 @@
+-- ad: registering ads, recording what they did and what their budgets are
+
+CREATE OR REPLACE FUNCTION artery.check_id(id text, what text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF id IS NULL THEN
+        RAISE EXCEPTION '% must not be null', what USING ERRCODE = '22004';
+    ELSIF id = '' THEN
+        RAISE EXCEPTION '% must not be empty', what USING ERRCODE = '22023';
+    ELSIF octet_length(id) > 256 THEN
+        RAISE EXCEPTION '% is too long', what USING ERRCODE = '22001', DETAIL = 'It may have 256 bytes.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.check_id(text, text) IS 'Error 22004, 22023 or 22001 unless the identifier has 1 to 256 bytes.';
+
+CREATE OR REPLACE FUNCTION artery.check_amount(amount numeric, what text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF amount IS NULL THEN
+        RAISE EXCEPTION '% must not be null', what USING ERRCODE = '22004';
+    ELSIF amount = 'NaN' OR amount < 0 OR amount > 1e12 THEN
+        RAISE EXCEPTION '% is out of range', what
+            USING ERRCODE = '22003', DETAIL = format('It is %s; it must be between 0 and 1e12.', left(amount::text, 40));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.check_amount(numeric, text) IS 'Error 22004 or 22003 unless the amount is finite, not negative and at most 1e12.';
+
+CREATE OR REPLACE FUNCTION artery.check_moment(moment timestamptz, what text)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF moment IS NULL THEN
+        RAISE EXCEPTION '% must not be null', what USING ERRCODE = '22004';
+    ELSIF moment < '2010-01-01 00:00:00+00' OR moment > artery.now() + interval '1 day' THEN
+        RAISE EXCEPTION '% is out of range', what
+            USING ERRCODE = '22008', DETAIL = format('It is %s; it must be between 2010-01-01 and one day ahead of now.', moment);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.check_moment(timestamptz, text) IS 'Error 22004 or 22008 unless the moment is between 2010-01-01 and one day ahead.';
+
+CREATE OR REPLACE FUNCTION artery.effective_settings(tenant_id text)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_object_agg(d.name, coalesce(t.settings -> d.name, d.default_value, 'null'))
+      FROM artery.tenant t CROSS JOIN artery.setting_definitions() d
+     WHERE t.tenant_id = effective_settings.tenant_id
+$$;
+COMMENT ON FUNCTION artery.effective_settings(text) IS 'A tenant''s settings with the defaults filled in; null where there is none.';
+
+CREATE OR REPLACE FUNCTION artery.account_day(tenant_id text, moment timestamptz)
+RETURNS date
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (account_day.moment AT TIME ZONE coalesce(t.settings ->> 'time_zone', 'UTC'))::date
+      FROM artery.tenant t WHERE t.tenant_id = account_day.tenant_id
+$$;
+COMMENT ON FUNCTION artery.account_day(text, timestamptz) IS 'The day of a moment in the time zone of the tenant''s ad account.';
+
+CREATE OR REPLACE FUNCTION artery.register_ad(
+    tenant_id text, ad_id text, campaign_id text, adset_id text DEFAULT NULL, budget_owner_id text DEFAULT NULL,
+    first_seen timestamptz DEFAULT artery.now(), dna_score float8 DEFAULT NULL)
+RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    PERFORM artery.check_id(ad_id, 'ad_id'), artery.check_id(campaign_id, 'campaign_id'),
+            artery.check_id(coalesce(adset_id, '-'), 'adset_id'),
+            artery.check_id(coalesce(budget_owner_id, '-'), 'budget_owner_id'),
+            artery.check_moment(first_seen, 'first_seen');
+    IF dna_score = 'NaN' OR dna_score < 0 OR dna_score > 1 THEN
+        RAISE EXCEPTION 'dna_score % is out of range', dna_score
+            USING ERRCODE = '22003', DETAIL = 'It is a share between 0 and 1.';
+    END IF;
+
+    INSERT INTO artery.ad_state AS s (tenant_id, ad_id, campaign_id, adset_id, budget_owner_id, dna_score, first_seen, updated_at)
+    VALUES (register_ad.tenant_id, register_ad.ad_id, register_ad.campaign_id, register_ad.adset_id,
+            register_ad.budget_owner_id, register_ad.dna_score, register_ad.first_seen, artery.now())
+    ON CONFLICT ON CONSTRAINT ad_state_pkey DO UPDATE
+       SET campaign_id = excluded.campaign_id,
+           adset_id = coalesce(excluded.adset_id, s.adset_id),
+           budget_owner_id = coalesce(excluded.budget_owner_id, s.budget_owner_id),
+           dna_score = coalesce(excluded.dna_score, s.dna_score),
+           first_seen = least(excluded.first_seen, s.first_seen),
+           updated_at = excluded.updated_at;
+
+    IF budget_owner_id IS NOT NULL THEN
+        INSERT INTO artery.budget_owner AS o (tenant_id, budget_owner_id, owner_type, campaign_id, updated_at)
+        VALUES (register_ad.tenant_id, register_ad.budget_owner_id,
+                CASE WHEN register_ad.budget_owner_id = register_ad.campaign_id THEN 'campaign' ELSE 'adset' END,
+                register_ad.campaign_id, artery.now())
+        ON CONFLICT ON CONSTRAINT budget_owner_pkey DO NOTHING;
+    END IF;
+    PERFORM artery.link_budget_owners(tenant_id, ARRAY[budget_owner_id, adset_id, campaign_id]);
+    RETURN ad_id;
+END
+$$;
+COMMENT ON FUNCTION artery.register_ad(text, text, text, text, text, timestamptz, float8) IS
+'Make an ad known, or change what is known of it: given values replace, NULL leaves as it is, the earliest first_seen stays. Returns the ad_id.';
+
+CREATE OR REPLACE FUNCTION artery.link_budget_owners(tenant_id text, owner_ids text[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- An owner learns its kind and campaign from the ads that name it ...
+    UPDATE artery.budget_owner o
+       SET owner_type = CASE WHEN k.is_adset THEN 'adset' ELSE 'campaign' END,
+           campaign_id = coalesce(o.campaign_id, k.campaign_id), updated_at = artery.now()
+      FROM (SELECT i.id, bool_or(s.adset_id = i.id OR s.campaign_id <> i.id) AS is_adset,
+                   min(s.campaign_id) AS campaign_id
+              FROM unnest(owner_ids) i(id)
+              JOIN artery.ad_state s
+                ON s.tenant_id = link_budget_owners.tenant_id
+               AND (s.adset_id = i.id OR s.campaign_id = i.id OR s.budget_owner_id = i.id)
+             GROUP BY i.id) k
+     WHERE o.tenant_id = link_budget_owners.tenant_id AND o.budget_owner_id = k.id
+       AND (o.campaign_id IS NULL OR o.owner_type <> CASE WHEN k.is_adset THEN 'adset' ELSE 'campaign' END);
+
+    -- ... and ads without an owner get the observed one: ad set before campaign.
+    UPDATE artery.ad_state s
+       SET budget_owner_id = o.budget_owner_id, updated_at = artery.now()
+      FROM artery.budget_owner o
+     WHERE s.tenant_id = link_budget_owners.tenant_id AND o.tenant_id = link_budget_owners.tenant_id
+       AND s.budget_owner_id IS NULL AND o.budget IS NOT NULL
+       AND o.budget_owner_id = ANY (owner_ids)
+       AND (o.budget_owner_id = s.adset_id
+            OR o.budget_owner_id = s.campaign_id AND NOT EXISTS (
+                SELECT FROM artery.budget_owner a
+                 WHERE a.tenant_id = s.tenant_id AND a.budget_owner_id = s.adset_id AND a.budget IS NOT NULL));
+END
+$$;
+COMMENT ON FUNCTION artery.link_budget_owners(text, text[]) IS
+'Join ads and the owners of their budgets after either became known.';
+
+CREATE OR REPLACE FUNCTION artery.observe_budget(
+    tenant_id text, budget_owner_id text, budget numeric, observed_at timestamptz DEFAULT artery.now())
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    PERFORM artery.check_id(budget_owner_id, 'budget_owner_id'), artery.check_amount(budget, 'budget'),
+            artery.check_moment(observed_at, 'observed_at');
+
+    -- The owner's row is the lock under which its history grows.
+    INSERT INTO artery.budget_owner AS o (tenant_id, budget_owner_id, budget, observed_at, updated_at)
+    VALUES (observe_budget.tenant_id, observe_budget.budget_owner_id, observe_budget.budget,
+            observe_budget.observed_at, artery.now())
+    ON CONFLICT ON CONSTRAINT budget_owner_pkey DO UPDATE
+       SET budget = CASE WHEN o.observed_at > excluded.observed_at THEN o.budget ELSE excluded.budget END,
+           observed_at = greatest(o.observed_at, excluded.observed_at),
+           updated_at = excluded.updated_at;
+    IF NOT EXISTS (
+        SELECT FROM artery.budget_observation b
+         WHERE b.tenant_id = observe_budget.tenant_id AND b.budget_owner_id = observe_budget.budget_owner_id
+           AND b.observed_at = observe_budget.observed_at AND b.budget = observe_budget.budget) THEN
+        INSERT INTO artery.budget_observation (tenant_id, budget_owner_id, observed_at, budget, source)
+        VALUES (observe_budget.tenant_id, observe_budget.budget_owner_id, observe_budget.observed_at,
+                observe_budget.budget, 'observed');
+    END IF;
+    PERFORM artery.link_budget_owners(tenant_id, ARRAY[budget_owner_id]);
+END
+$$;
+COMMENT ON FUNCTION artery.observe_budget(text, text, numeric, timestamptz) IS
+'Record the daily budget an ad set or campaign was seen to have. The newest is the one in force; the history is what the velocity rule is judged by.';
+
+CREATE OR REPLACE FUNCTION artery.ad_day_problem(
+    tenant_id text, ad_id text, day date, impressions bigint, clicks bigint, spend numeric,
+    OUT state text, OUT message text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF ad_id IS NULL OR day IS NULL OR impressions IS NULL OR clicks IS NULL OR spend IS NULL THEN
+        state := '22004';
+        message := 'ad_id, day, impressions, clicks and spend must not be null';
+    ELSIF ad_id = '' THEN
+        state := '22023';
+        message := 'ad_id must not be empty';
+    ELSIF octet_length(ad_id) > 256 THEN
+        state := '22001';
+        message := 'ad_id is too long';
+    ELSIF impressions < 0 OR clicks < 0 OR spend = 'NaN' OR spend < 0 OR spend > 1e12
+          OR impressions > 1e15 OR clicks > 1e15 THEN
+        state := '22003';
+        message := 'impressions, clicks and spend must be finite and not negative';
+    ELSIF day < '2010-01-01' OR day > artery.account_day(tenant_id, artery.now() + interval '1 day') THEN
+        state := '22008';
+        message := format('day %s is out of range', day);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.ad_day_problem(text, text, date, bigint, bigint, numeric) IS
+'What is wrong with a day''s facts, as SQLSTATE and message; both NULL if nothing is.';
+
+CREATE OR REPLACE FUNCTION artery.store_ad_days(tenant_id text, days jsonb, source text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_zone text;
+BEGIN
+    SELECT coalesce(t.settings ->> 'time_zone', 'UTC') INTO v_zone
+      FROM artery.tenant t WHERE t.tenant_id = store_ad_days.tenant_id;
+
+    -- Facts of an ad nobody registered are facts all the same.
+    INSERT INTO artery.ad_state (tenant_id, ad_id, first_seen, updated_at)
+    SELECT store_ad_days.tenant_id, d.ad_id, min(d.day)::timestamp AT TIME ZONE v_zone, artery.now()
+      FROM jsonb_to_recordset(days) d(ad_id text, day date)
+     GROUP BY d.ad_id ORDER BY d.ad_id
+    ON CONFLICT DO NOTHING;
+    -- Locked in one order, so that the differences below are of settled rows.
+    PERFORM FROM artery.ad_state s
+      WHERE s.tenant_id = store_ad_days.tenant_id
+        AND s.ad_id IN (SELECT d.ad_id FROM jsonb_to_recordset(days) d(ad_id text))
+      ORDER BY s.ad_id FOR UPDATE;
+
+    WITH given AS (
+        SELECT DISTINCT ON (r.ad_id, r.day) r.ad_id, r.day, r.impressions, r.clicks, r.spend
+          FROM jsonb_array_elements(days) WITH ORDINALITY e(element, place)
+          CROSS JOIN LATERAL jsonb_to_record(e.element) r(ad_id text, day date, impressions bigint, clicks bigint, spend numeric)
+         ORDER BY r.ad_id, r.day, e.place DESC
+    ), difference AS (
+        SELECT g.ad_id, sum(g.impressions - coalesce(o.impressions, 0)) AS impressions,
+               sum(g.clicks - coalesce(o.clicks, 0)) AS clicks, sum(g.spend - coalesce(o.spend, 0)) AS spend
+          FROM given g
+          LEFT JOIN artery.ad_day o
+            ON o.tenant_id = store_ad_days.tenant_id AND o.ad_id = g.ad_id AND o.day = g.day
+         GROUP BY g.ad_id
+    ), stored AS (
+        INSERT INTO artery.ad_day (tenant_id, ad_id, day, impressions, clicks, spend, source, updated_at)
+        SELECT store_ad_days.tenant_id, g.ad_id, g.day, g.impressions, g.clicks, g.spend, store_ad_days.source, artery.now()
+          FROM given g
+        ON CONFLICT ON CONSTRAINT ad_day_pkey DO UPDATE
+           SET impressions = excluded.impressions, clicks = excluded.clicks, spend = excluded.spend,
+               source = excluded.source, updated_at = excluded.updated_at
+    )
+    UPDATE artery.ad_state s
+       SET impressions = s.impressions + f.impressions, clicks = s.clicks + f.clicks, spend = s.spend + f.spend,
+           updated_at = artery.now()
+      FROM difference f
+     WHERE s.tenant_id = store_ad_days.tenant_id AND s.ad_id = f.ad_id;
+
+    -- What feedback told between these days may be counted here now.
+    PERFORM artery.settle_feedback(store_ad_days.tenant_id, a.ad_id)
+      FROM (SELECT DISTINCT d.ad_id FROM jsonb_to_recordset(days) d(ad_id text)) a
+     WHERE EXISTS (SELECT FROM artery.ad_feedback f
+                    WHERE f.tenant_id = store_ad_days.tenant_id AND f.ad_id = a.ad_id);
+END
+$$;
+COMMENT ON FUNCTION artery.store_ad_days(text, jsonb, text) IS
+'Upsert facts of days, [{"ad_id", "day", "impressions", "clicks", "spend"}], from source reported or insights, and move the totals by the difference. Values are checked by the caller.';
+
+CREATE OR REPLACE FUNCTION artery.settle_feedback(tenant_id text, ad_id text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_zone text;
+BEGIN
+    SELECT coalesce(t.settings ->> 'time_zone', 'UTC') INTO v_zone
+      FROM artery.tenant t WHERE t.tenant_id = settle_feedback.tenant_id;
+    PERFORM FROM artery.ad_state s
+      WHERE s.tenant_id = settle_feedback.tenant_id AND s.ad_id = settle_feedback.ad_id FOR UPDATE;
+
+    WITH told AS (
+        -- the last totals told on each day; a NULL told nothing
+        SELECT (f.as_of AT TIME ZONE v_zone)::date AS day,
+               (array_agg(f.impressions ORDER BY f.as_of DESC) FILTER (WHERE f.impressions IS NOT NULL))[1] AS impressions,
+               (array_agg(f.clicks ORDER BY f.as_of DESC) FILTER (WHERE f.clicks IS NOT NULL))[1] AS clicks,
+               (array_agg(f.spend ORDER BY f.as_of DESC))[1] AS spend,
+               (array_agg(f.pipeline_value ORDER BY f.as_of DESC))[1] AS pipeline_value,
+               (array_agg(f.cash_revenue ORDER BY f.as_of DESC) FILTER (WHERE f.cash_revenue IS NOT NULL))[1] AS cash_revenue
+          FROM artery.ad_feedback f
+         WHERE f.tenant_id = settle_feedback.tenant_id AND f.ad_id = settle_feedback.ad_id
+         GROUP BY 1
+    ), corrected AS (
+        -- counts only grow: a smaller total told later corrects the days before
+        SELECT t.day, t.pipeline_value, t.cash_revenue, count(t.cash_revenue) OVER (ORDER BY t.day) AS cash_told,
+               CASE WHEN t.impressions IS NOT NULL THEN min(t.impressions) OVER later END AS impressions,
+               CASE WHEN t.clicks IS NOT NULL THEN min(t.clicks) OVER later END AS clicks,
+               min(t.spend) OVER later AS spend
+          FROM told t
+        WINDOW later AS (ORDER BY t.day ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
+    ), levels AS (
+        -- where nothing was told, the level before holds
+        SELECT c.day, lag(c.day) OVER (ORDER BY c.day) AS day_before,
+               coalesce(max(c.impressions) OVER (ORDER BY c.day), 0) AS impressions,
+               coalesce(max(c.clicks) OVER (ORDER BY c.day), 0) AS clicks,
+               c.spend, c.pipeline_value,
+               coalesce(max(c.cash_revenue) OVER (PARTITION BY c.cash_told), 0) AS cash_revenue
+          FROM corrected c
+    ), facts AS (
+        -- the increment, less what was reported of the days between
+        SELECT l.day,
+               greatest(0, l.impressions - lag(l.impressions, 1, 0::bigint) OVER days - r.impressions) AS impressions,
+               greatest(0, l.clicks - lag(l.clicks, 1, 0::bigint) OVER days - r.clicks) AS clicks,
+               greatest(0, l.spend - lag(l.spend, 1, 0::numeric) OVER days - r.spend) AS spend,
+               l.pipeline_value - lag(l.pipeline_value, 1, 0::numeric) OVER days AS pipeline_value,
+               l.cash_revenue - lag(l.cash_revenue, 1, 0::numeric) OVER days AS cash_revenue
+          FROM levels l
+          CROSS JOIN LATERAL (
+              SELECT coalesce(sum(d.impressions), 0)::bigint AS impressions, coalesce(sum(d.clicks), 0)::bigint AS clicks,
+                     coalesce(sum(d.spend), 0) AS spend
+                FROM artery.ad_day d
+               WHERE d.tenant_id = settle_feedback.tenant_id AND d.ad_id = settle_feedback.ad_id
+                 AND d.source <> 'feedback' AND d.day < l.day AND (l.day_before IS NULL OR d.day > l.day_before)) r
+        WINDOW days AS (ORDER BY l.day)
+    ), moved AS (
+        -- days whose feedback went elsewhere, as after a change of time zone
+        UPDATE artery.ad_day d
+           SET pipeline_value = 0, cash_revenue = 0, updated_at = artery.now(),
+               impressions = CASE WHEN d.source = 'feedback' THEN 0 ELSE d.impressions END,
+               clicks = CASE WHEN d.source = 'feedback' THEN 0 ELSE d.clicks END,
+               spend = CASE WHEN d.source = 'feedback' THEN 0 ELSE d.spend END
+         WHERE d.tenant_id = settle_feedback.tenant_id AND d.ad_id = settle_feedback.ad_id
+           AND (d.source = 'feedback' OR d.pipeline_value <> 0 OR d.cash_revenue <> 0)
+           AND d.day NOT IN (SELECT f.day FROM facts f)
+    )
+    INSERT INTO artery.ad_day AS d (tenant_id, ad_id, day, impressions, clicks, spend, pipeline_value, cash_revenue,
+                                    source, updated_at)
+    SELECT settle_feedback.tenant_id, settle_feedback.ad_id, f.day, f.impressions, f.clicks, f.spend,
+           f.pipeline_value, f.cash_revenue, 'feedback', artery.now()
+      FROM facts f
+    ON CONFLICT ON CONSTRAINT ad_day_pkey DO UPDATE
+       SET impressions = CASE WHEN d.source = 'feedback' THEN excluded.impressions ELSE d.impressions END,
+           clicks = CASE WHEN d.source = 'feedback' THEN excluded.clicks ELSE d.clicks END,
+           spend = CASE WHEN d.source = 'feedback' THEN excluded.spend ELSE d.spend END,
+           pipeline_value = excluded.pipeline_value, cash_revenue = excluded.cash_revenue,
+           updated_at = excluded.updated_at;
+    PERFORM artery.sum_ad_days(tenant_id, ad_id);
+END
+$$;
+COMMENT ON FUNCTION artery.settle_feedback(text, text) IS
+'Turn the totals told by record_feedback into daily facts, from the beginning: each increment counts on its day unless that day was reported, and nothing reported between is counted again.';
+
+CREATE OR REPLACE FUNCTION artery.sum_ad_days(tenant_id text, ad_id text)
+RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE artery.ad_state s
+       SET impressions = d.impressions, clicks = d.clicks, spend = d.spend, pipeline_value = d.pipeline_value,
+           cash_revenue = d.cash_revenue, updated_at = artery.now()
+      FROM (SELECT coalesce(sum(f.impressions), 0) AS impressions, coalesce(sum(f.clicks), 0) AS clicks,
+                   coalesce(sum(f.spend), 0) AS spend, coalesce(sum(f.pipeline_value), 0) AS pipeline_value,
+                   coalesce(sum(f.cash_revenue), 0) AS cash_revenue
+              FROM artery.ad_day f
+             WHERE f.tenant_id = sum_ad_days.tenant_id AND f.ad_id = sum_ad_days.ad_id) d
+     WHERE s.tenant_id = sum_ad_days.tenant_id AND s.ad_id = sum_ad_days.ad_id
+$$;
+COMMENT ON FUNCTION artery.sum_ad_days(text, text) IS 'Make an ad''s totals the sum of its days.';
+
+CREATE OR REPLACE FUNCTION artery.record_ad_day(
+    tenant_id text, ad_id text, day date, impressions bigint, clicks bigint, spend numeric)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_state   text;
+    v_message text;
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    SELECT p.state, p.message INTO v_state, v_message
+      FROM artery.ad_day_problem(tenant_id, ad_id, day, impressions, clicks, spend) p;
+    IF v_state IS NOT NULL THEN
+        RAISE EXCEPTION '%', v_message USING ERRCODE = v_state;
+    END IF;
+    PERFORM artery.store_ad_days(tenant_id, jsonb_build_array(jsonb_build_object(
+        'ad_id', ad_id, 'day', day, 'impressions', impressions, 'clicks', clicks, 'spend', spend)), 'reported');
+END
+$$;
+COMMENT ON FUNCTION artery.record_ad_day(text, text, date, bigint, bigint, numeric) IS
+'Record what an ad did on a day of the ad account so far; the same day again replaces. An ad that is not registered becomes known.';
+
+CREATE OR REPLACE FUNCTION artery.record_ad_days(
+    tenant_id text, days jsonb,
+    OUT ad_id text, OUT day date, OUT status text, OUT reason text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_results jsonb := '[]';
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    IF days IS NULL OR jsonb_typeof(days) <> 'array' THEN
+        RAISE EXCEPTION 'days must be a JSON array'
+            USING ERRCODE = '22023',
+                  HINT = 'Give [{"ad_id": "a", "day": "2026-01-31", "impressions": 1000, "clicks": 10, "spend": 5.50}, ...].';
+    END IF;
+    SELECT coalesce(jsonb_agg(artery.read_ad_day(record_ad_days.tenant_id, e.element) ORDER BY e.place), '[]') INTO v_results
+      FROM jsonb_array_elements(days) WITH ORDINALITY e(element, place);
+    PERFORM artery.store_ad_days(tenant_id, jsonb_path_query_array(v_results, '$[*] ? (!exists (@.reason))'), 'reported');
+    RETURN QUERY
+    SELECT r.ad_id, CASE WHEN r.reason IS NULL THEN r.day::date END,
+           CASE WHEN r.reason IS NULL THEN 'stored' ELSE 'refused' END, r.reason
+      FROM jsonb_array_elements(v_results) WITH ORDINALITY e(element, place)
+      CROSS JOIN LATERAL jsonb_to_record(e.element) r(ad_id text, day text, reason text)
+     ORDER BY e.place;
+END
+$$;
+COMMENT ON FUNCTION artery.record_ad_days(text, jsonb) IS
+'record_ad_day for many, given as an array of objects: one row per element, stored or refused with the reason.';
+
+CREATE OR REPLACE FUNCTION artery.read_ad_day(tenant_id text, element jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_ad_id       text := element ->> 'ad_id';
+    v_day         date;
+    v_impressions bigint;
+    v_clicks      bigint;
+    v_spend       numeric;
+    v_reason      text;
+BEGIN
+    v_day := element ->> 'day';
+    v_impressions := element ->> 'impressions';
+    v_clicks := element ->> 'clicks';
+    v_spend := element ->> 'spend';
+    SELECT p.message INTO v_reason
+      FROM artery.ad_day_problem(tenant_id, v_ad_id, v_day, v_impressions, v_clicks, v_spend) p;
+    RETURN jsonb_strip_nulls(jsonb_build_object('ad_id', v_ad_id, 'day', v_day, 'impressions', v_impressions,
+                                                'clicks', v_clicks, 'spend', v_spend, 'reason', v_reason));
+EXCEPTION
+    WHEN data_exception THEN
+        RETURN jsonb_strip_nulls(jsonb_build_object('ad_id', v_ad_id, 'reason', SQLERRM));
+END
+$$;
+COMMENT ON FUNCTION artery.read_ad_day(text, jsonb) IS 'One element of record_ad_days, read; with a reason where it cannot be stored.';
+
+CREATE OR REPLACE FUNCTION artery.ad_value(
+    tenant_id text, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT pipeline_value numeric, OUT cash_revenue numeric)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT v.ad_id, sum(v.pipeline_value), sum(v.cash_revenue)
+      FROM (SELECT d.ad_id, d.stage_value AS pipeline_value,
+                   CASE WHEN d.is_won THEN coalesce(d.deal_value, 0) ELSE 0 END AS cash_revenue
+              FROM artery.deal d
+             WHERE d.tenant_id = ad_value.tenant_id AND d.ad_id IS NOT NULL
+               AND (only_ad IS NULL OR d.ad_id = only_ad)
+            UNION ALL
+            SELECT c.ad_id, coalesce(c.conversion_value, 0),
+                   CASE WHEN c.is_synthetic THEN 0 ELSE coalesce(c.conversion_value, 0) END
+              FROM artery.conversion_tracking c
+             WHERE c.tenant_id = ad_value.tenant_id AND c.ad_id IS NOT NULL
+               AND (only_ad IS NULL OR c.ad_id = only_ad)
+               -- a deal's own row in conversion_tracking tells its ad, not another sale
+               AND NOT EXISTS (SELECT FROM artery.deal d
+                                WHERE d.tenant_id = ad_value.tenant_id AND d.deal_id = c.crm_deal_id)) v
+     GROUP BY v.ad_id;
+END
+$$;
+COMMENT ON FUNCTION artery.ad_value(text, text) IS
+'Attributed value per ad: present stage values of its deals (cash: real values of the won ones) and its other conversions.';
+
+CREATE OR REPLACE FUNCTION artery.ad_facts(
+    tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT campaign_id text, OUT adset_id text, OUT budget_owner_id text, OUT age_hours float8,
+    OUT impressions bigint, OUT clicks bigint, OUT spend numeric, OUT pipeline_value numeric, OUT cash_revenue numeric,
+    OUT dna_score float8)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_past boolean := as_of < artery.now();
+    v_day  date := artery.account_day(tenant_id, as_of);
+BEGIN
+    RETURN QUERY
+    SELECT s.ad_id, s.campaign_id, s.adset_id,
+           coalesce(s.budget_owner_id, a.budget_owner_id, c.budget_owner_id, s.adset_id),
+           greatest(extract(epoch FROM ad_facts.as_of - s.first_seen)::float8 / 3600, 0),
+           coalesce(p.impressions, s.impressions), coalesce(p.clicks, s.clicks), coalesce(p.spend, s.spend),
+           -- attributed or told: two views of the same money, never added up
+           greatest(v.pipeline_value, coalesce(p.pipeline_value, s.pipeline_value), 0),
+           greatest(v.cash_revenue, coalesce(p.cash_revenue, s.cash_revenue), 0), s.dna_score
+      FROM artery.ad_state s
+      LEFT JOIN artery.budget_owner a
+        ON a.tenant_id = ad_facts.tenant_id AND a.budget_owner_id = s.adset_id AND a.budget IS NOT NULL
+      LEFT JOIN artery.budget_owner c
+        ON c.tenant_id = ad_facts.tenant_id AND c.budget_owner_id = s.campaign_id AND c.budget IS NOT NULL
+      LEFT JOIN artery.ad_value(ad_facts.tenant_id, only_ad) v ON v.ad_id = s.ad_id
+      LEFT JOIN LATERAL (
+          SELECT coalesce(sum(d.impressions), 0)::bigint AS impressions, coalesce(sum(d.clicks), 0)::bigint AS clicks,
+                 coalesce(sum(d.spend), 0) AS spend, coalesce(sum(d.pipeline_value), 0) AS pipeline_value,
+                 coalesce(sum(d.cash_revenue), 0) AS cash_revenue
+            FROM artery.ad_day d
+           WHERE d.tenant_id = ad_facts.tenant_id AND d.ad_id = s.ad_id AND d.day <= v_day) p ON v_past
+     WHERE s.tenant_id = ad_facts.tenant_id AND (only_ad IS NULL OR s.ad_id = only_ad);
+END
+$$;
+COMMENT ON FUNCTION artery.ad_facts(text, timestamptz, text) IS
+'What decisions are made on, per ad: totals of the days until as_of, the greater of attributed and told value (as of now), age and budget owner.';
+
+CREATE OR REPLACE FUNCTION artery.record_feedback(
+    tenant_id text, ad_id text, actual_pipeline_value numeric, actual_spend numeric, impressions bigint DEFAULT NULL,
+    clicks bigint DEFAULT NULL, cash_revenue numeric DEFAULT NULL, as_of timestamptz DEFAULT artery.now(),
+    OUT actual_roas float8, OUT posterior_alpha float8, OUT posterior_beta float8, OUT posterior_mean float8)
+RETURNS record
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    PERFORM artery.check_id(ad_id, 'ad_id'), artery.check_amount(actual_pipeline_value, 'actual_pipeline_value'),
+            artery.check_amount(actual_spend, 'actual_spend'), artery.check_amount(coalesce(impressions, 0), 'impressions'),
+            artery.check_amount(coalesce(clicks, 0), 'clicks'), artery.check_amount(coalesce(cash_revenue, 0), 'cash_revenue'),
+            artery.check_moment(as_of, 'as_of');
+
+    INSERT INTO artery.ad_state AS s (tenant_id, ad_id, first_seen, updated_at)
+    VALUES (record_feedback.tenant_id, record_feedback.ad_id, record_feedback.as_of, artery.now())
+    ON CONFLICT ON CONSTRAINT ad_state_pkey DO UPDATE SET updated_at = excluded.updated_at;
+    INSERT INTO artery.ad_feedback AS f (tenant_id, ad_id, as_of, impressions, clicks, spend, pipeline_value, cash_revenue,
+                                         recorded_at)
+    VALUES (record_feedback.tenant_id, record_feedback.ad_id, record_feedback.as_of, record_feedback.impressions,
+            record_feedback.clicks, actual_spend, actual_pipeline_value, record_feedback.cash_revenue, artery.now())
+    ON CONFLICT ON CONSTRAINT ad_feedback_pkey DO UPDATE
+       SET impressions = coalesce(excluded.impressions, f.impressions), clicks = coalesce(excluded.clicks, f.clicks),
+           spend = excluded.spend, pipeline_value = excluded.pipeline_value,
+           cash_revenue = coalesce(excluded.cash_revenue, f.cash_revenue), recorded_at = excluded.recorded_at;
+    PERFORM artery.settle_feedback(tenant_id, ad_id);
+
+    actual_roas := actual_pipeline_value / greatest(actual_spend, 0.01);
+    SELECT p.alpha, p.beta, p.alpha / (p.alpha + p.beta) INTO posterior_alpha, posterior_beta, posterior_mean
+      FROM artery.ad_posterior(record_feedback.tenant_id, record_feedback.ad_id, record_feedback.as_of) p;
+END
+$$;
+COMMENT ON FUNCTION artery.record_feedback(text, text, numeric, numeric, bigint, bigint, numeric, timestamptz) IS
+'Take in an ad''s totals to date as seen at as_of: the increment since the totals before becomes that day''s facts unless record_ad_day gave them. Returns the ROAS told and the ad''s posterior after it.';
+
+CREATE OR REPLACE FUNCTION artery.ad_posterior(
+    tenant_id text, ad_id text, as_of timestamptz, OUT alpha float8, OUT beta float8)
+RETURNS record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (e.metrics ->> 'alpha')::float8, (e.metrics ->> 'beta')::float8
+      FROM artery.allocation_inputs(ad_posterior.tenant_id, ad_posterior.as_of, ad_posterior.ad_id) i
+      CROSS JOIN LATERAL artery.explain_budget(i.inputs, 0) e
+$$;
+COMMENT ON FUNCTION artery.ad_posterior(text, text, timestamptz) IS
+'The Beta posterior from which the ad''s next draw will be made.';
+
+CREATE OR REPLACE FUNCTION artery.ad_decision(
+    tenant_id text, ad_id text, as_of timestamptz DEFAULT artery.now(),
+    OUT decision text, OUT reason text, OUT spend numeric, OUT roas float8, OUT days_live float8)
+RETURNS record
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_value  numeric;
+    v_direct boolean;
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    PERFORM artery.check_id(ad_id, 'ad_id'), artery.check_moment(as_of, 'as_of');
+    v_direct := artery.effective_settings(tenant_id) ->> 'mode' = 'direct';
+    SELECT f.spend, CASE WHEN v_direct THEN f.cash_revenue ELSE f.pipeline_value END, f.age_hours / 24
+      INTO spend, v_value, days_live
+      FROM artery.ad_facts(ad_decision.tenant_id, ad_decision.as_of, ad_decision.ad_id) f;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unknown ad "%"', ad_id USING ERRCODE = '22023', HINT = 'artery.register_ad() makes an ad known.';
+    END IF;
+    roas := v_value / greatest(spend, 0.01);
+
+    IF roas > 3.0 THEN
+        decision := 'scale';
+        reason := format('ROAS %sx is above 3.0.', round(roas::numeric, 2));
+    ELSIF days_live < 2 OR spend < 100 THEN
+        decision := 'maintain';
+        reason := format('Too early to judge: %s days live, %s spent; nothing is stopped before 2 days and 100 spent.',
+                         round(days_live::numeric, 1), round(spend, 2));
+    ELSIF roas < 0.5 AND spend >= 200 THEN
+        decision := 'kill';
+        reason := format('ROAS %sx is below 0.5 after %s spent.', round(roas::numeric, 2), round(spend, 2));
+    ELSE
+        decision := 'maintain';
+        reason := format('ROAS %sx after %s spent: neither below 0.5 with 200 spent nor above 3.0.',
+                         round(roas::numeric, 2), round(spend, 2));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.ad_decision(text, text, timestamptz) IS
+'kill, scale or maintain an ad: scale above ROAS 3.0; kill below 0.5 after 200 spent, but never before it is 2 days old and spent 100.';
+
+CREATE OR REPLACE FUNCTION artery.rebuild_allocation_state(tenant_id text)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_ads bigint;
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    PERFORM artery.settle_feedback(f.tenant_id, f.ad_id)
+      FROM (SELECT DISTINCT b.tenant_id, b.ad_id FROM artery.ad_feedback b
+             WHERE b.tenant_id = rebuild_allocation_state.tenant_id ORDER BY b.ad_id) f;
+    SELECT count(artery.sum_ad_days(s.tenant_id, s.ad_id) IS NULL) INTO v_ads
+      FROM artery.ad_state s WHERE s.tenant_id = rebuild_allocation_state.tenant_id;
+    RETURN v_ads;
+END
+$$;
+COMMENT ON FUNCTION artery.rebuild_allocation_state(text) IS
+'Compute the totals of all ads again from what was recorded; returns the number of ads.';

@@ -1,0 +1,300 @@
+-- allocation: scores, draws, and the budgets decided by them
+
+CREATE OR REPLACE FUNCTION artery.ctr_weight(age_hours float8)
+RETURNS float8
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_ctr_weight';
+COMMENT ON FUNCTION artery.ctr_weight(float8) IS
+'Weight of the click-through rate in the score of an ad of this age: 1 while younger than 6 hours, 0.7 at 24, 0.3 at 72, never below 0.1.';
+
+CREATE OR REPLACE FUNCTION artery.blended_score(
+    impressions bigint, clicks bigint, spend numeric, pipeline_value numeric, age_hours float8,
+    dna_score float8 DEFAULT 0,
+    OUT ctr float8, OUT pipeline_roas float8, OUT ctr_weight float8, OUT roas_weight float8,
+    OUT normalized_ctr float8, OUT normalized_roas float8, OUT blended_score float8, OUT decay_factor float8,
+    OUT dna_boost float8, OUT final_score float8)
+RETURNS record
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_blended_score_sql';
+COMMENT ON FUNCTION artery.blended_score(bigint, bigint, numeric, numeric, float8, float8) IS
+'Score of an ad by the model `blended`, with its parts: rates against 5 percent and 3.0, weighted by age, times fatigue, times the DNA boost.';
+
+CREATE OR REPLACE FUNCTION artery.softmax_allocation(samples float8[], total_budget numeric, temperature float8 DEFAULT 1.0)
+RETURNS numeric[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_softmax_allocation';
+COMMENT ON FUNCTION artery.softmax_allocation(float8[], numeric, float8) IS
+'total_budget split in proportion to exp(sample / temperature); the cents add up exactly (largest remainders).';
+
+CREATE OR REPLACE FUNCTION artery.draw_gamma(shape float8, seed bigint, count integer DEFAULT 1)
+RETURNS float8[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_draw_gamma';
+COMMENT ON FUNCTION artery.draw_gamma(float8, bigint, integer) IS 'Seeded draws of Gamma(shape, 1), as the sampler makes them.';
+
+CREATE OR REPLACE FUNCTION artery.draw_beta(alpha float8, beta float8, seed bigint, count integer DEFAULT 1)
+RETURNS float8[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_draw_beta';
+COMMENT ON FUNCTION artery.draw_beta(float8, float8, bigint, integer) IS 'Seeded draws of Beta(alpha, beta), as the sampler makes them.';
+
+CREATE OR REPLACE FUNCTION artery.select_budget(
+    ad_states jsonb, total_budget numeric, creative_dna_scores jsonb DEFAULT NULL, seed bigint DEFAULT NULL,
+    model text DEFAULT NULL, max_change float8 DEFAULT NULL,
+    OUT ad_id text, OUT current_budget numeric, OUT recommended_budget numeric, OUT change_percentage float8,
+    OUT confidence float8, OUT reason text, OUT metrics jsonb)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL SAFE ROWS 20
+AS 'MODULE_PATHNAME', 'artery_select_budget';
+COMMENT ON FUNCTION artery.select_budget(jsonb, numeric, jsonb, bigint, text, float8) IS
+'Decide budgets for ads given as [{"ad_id", "impressions", "clicks", "spend", "pipeline_value", "age_hours", ...}]: one row per ad in input order, adding up to total_budget to the cent unless bounds forbid it (then metrics says budget_unallocated). Same seed, same answer; reads no table.';
+
+CREATE OR REPLACE FUNCTION artery.select_budget_units(
+    ad_states jsonb, total_budget numeric, creative_dna_scores jsonb, seed bigint, model text, max_change float8,
+    digits integer,
+    OUT ad_id text, OUT current_budget numeric, OUT recommended_budget numeric, OUT change_percentage float8,
+    OUT confidence float8, OUT reason text, OUT metrics jsonb)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL SAFE ROWS 20
+AS 'MODULE_PATHNAME', 'artery_select_budget';
+COMMENT ON FUNCTION artery.select_budget_units(jsonb, numeric, jsonb, bigint, text, float8, integer) IS
+'select_budget for a currency with that many decimal places.';
+
+CREATE OR REPLACE FUNCTION artery.explain_budget(
+    ad_state jsonb, wanted numeric, max_change float8 DEFAULT NULL,
+    OUT ad_id text, OUT current_budget numeric, OUT recommended_budget numeric, OUT change_percentage float8,
+    OUT confidence float8, OUT reason text, OUT metrics jsonb)
+RETURNS SETOF record
+LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME', 'artery_explain_budget';
+COMMENT ON FUNCTION artery.explain_budget(jsonb, numeric, float8) IS
+'What select_budget says of one ad when its share of the total comes to the wanted budget: without chance, for questions of the kind "why this budget".';
+
+CREATE OR REPLACE FUNCTION artery.allocation_inputs(
+    tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT inputs jsonb)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_settings jsonb := artery.effective_settings(tenant_id);
+    v_digits   integer := artery.currency_digits(v_settings ->> 'currency');
+    v_direct   boolean := v_settings ->> 'mode' = 'direct';
+    v_minimum  numeric := ceil((v_settings ->> 'min_budget')::numeric * 10 ^ v_digits);
+    v_maximum  numeric := floor((v_settings ->> 'max_budget')::numeric * 10 ^ v_digits);
+BEGIN
+    RETURN QUERY
+    WITH facts AS (
+        SELECT f.*, b.budget AS owner_budget, o.status,
+               count(*) OVER owner AS siblings, row_number() OVER (PARTITION BY f.budget_owner_id ORDER BY f.ad_id) - 1 AS place,
+               sum(f.spend) OVER owner AS owner_spend
+          FROM artery.ad_facts(allocation_inputs.tenant_id, allocation_inputs.as_of, only_ad) f
+          LEFT JOIN artery.budget_owner o
+            ON o.tenant_id = allocation_inputs.tenant_id AND o.budget_owner_id = f.budget_owner_id
+          LEFT JOIN LATERAL (
+              SELECT h.budget FROM artery.budget_observation h
+               WHERE h.tenant_id = allocation_inputs.tenant_id AND h.budget_owner_id = f.budget_owner_id
+                 AND h.observed_at <= allocation_inputs.as_of
+               ORDER BY h.observed_at DESC, h.observation_seq DESC LIMIT 1) b ON true
+        WINDOW owner AS (PARTITION BY f.budget_owner_id)
+    )
+    SELECT f.ad_id, f.campaign_id, f.budget_owner_id,
+           jsonb_strip_nulls(jsonb_build_object(
+               'ad_id', f.ad_id, 'impressions', f.impressions, 'clicks', f.clicks, 'spend', f.spend,
+               'pipeline_value', CASE WHEN v_direct THEN f.cash_revenue ELSE f.pipeline_value END,
+               'cash_revenue', f.cash_revenue, 'age_hours', f.age_hours, 'dna_score', f.dna_score,
+               -- an owner's budget as its ads share it: by what they spent
+               'current_budget', CASE WHEN f.owner_spend > 0 THEN round(f.owner_budget * f.spend / f.owner_spend, v_digits)
+                                      ELSE round(f.owner_budget / f.siblings, v_digits) END,
+               -- and its bounds, cut into whole units that add up
+               'min_budget', CASE WHEN f.budget_owner_id IS NOT NULL THEN
+                   (div(v_minimum, f.siblings) + (f.place < mod(v_minimum, f.siblings))::int) / 10 ^ v_digits END,
+               'max_budget', CASE WHEN f.budget_owner_id IS NOT NULL THEN
+                   (div(v_maximum, f.siblings) + (f.place < mod(v_maximum, f.siblings))::int) / 10 ^ v_digits END))
+      FROM facts f
+     WHERE only_ad IS NOT NULL OR f.status IS NULL OR f.status <> ALL (ARRAY['PAUSED', 'ARCHIVED', 'DELETED']);
+END
+$$;
+COMMENT ON FUNCTION artery.allocation_inputs(text, timestamptz, text) IS
+'The state of each ad as select_budget takes it, from the tables: what a run decides on. Ads of a paused owner take no part.';
+
+CREATE OR REPLACE FUNCTION artery.lock_allocation(tenant_id text)
+RETURNS boolean
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT pg_try_advisory_xact_lock(hashtext('artery allocation'), hashtext(lock_allocation.tenant_id))
+$$;
+COMMENT ON FUNCTION artery.lock_allocation(text) IS
+'Take the lock under which a tenant''s allocation runs, until the end of the transaction; false if a run is under way.';
+
+CREATE OR REPLACE FUNCTION artery.allocate_budget(
+    tenant_id text, total_budget numeric DEFAULT NULL, seed bigint DEFAULT NULL, as_of timestamptz DEFAULT artery.now(),
+    propose boolean DEFAULT true,
+    OUT ad_id text, OUT current_budget numeric, OUT recommended_budget numeric, OUT change_percentage float8,
+    OUT confidence float8, OUT reason text, OUT metrics jsonb, OUT budget_owner_id text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_started  timestamptz := clock_timestamp();
+    v_settings jsonb;
+    v_total    numeric;
+    v_seed     bigint;
+    v_run_id   bigint;
+    v_proposed integer := 0;
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    PERFORM artery.check_moment(as_of, 'as_of');
+    v_settings := artery.effective_settings(tenant_id);
+    v_total := coalesce(total_budget, (v_settings ->> 'daily_budget')::numeric);
+    IF v_total IS NULL THEN
+        RAISE EXCEPTION 'tenant "%" has no budget to allocate', tenant_id
+            USING ERRCODE = '22023', HINT = 'Give total_budget, or set daily_budget with artery.configure_tenant().';
+    END IF;
+    PERFORM artery.check_amount(v_total, 'total_budget');
+    IF NOT artery.lock_allocation(tenant_id) THEN
+        RAISE NOTICE 'an allocation of tenant "%" is already running', tenant_id;
+        RETURN;
+    END IF;
+
+    v_seed := coalesce(seed, artery.fresh_seed());
+    v_run_id := artery.store_allocation(tenant_id, v_total, v_seed, as_of, v_settings);
+    IF v_run_id IS NULL THEN
+        RAISE NOTICE 'tenant "%" has no ads to allocate to', tenant_id;
+        RETURN;
+    END IF;
+    IF propose THEN
+        v_proposed := artery.propose_allocation(tenant_id, v_run_id);
+    END IF;
+    UPDATE artery.allocation_run r
+       SET proposed = v_proposed, duration_ms = extract(epoch FROM clock_timestamp() - v_started) * 1000
+     WHERE r.tenant_id = allocate_budget.tenant_id AND r.run_id = v_run_id;
+
+    RETURN QUERY
+    SELECT b.ad_id, b.current_budget, b.recommended_budget, b.change_percentage, b.confidence, b.reason, b.metrics,
+           b.budget_owner_id
+      FROM artery.budget_recommendation b
+     WHERE b.tenant_id = allocate_budget.tenant_id AND b.run_id = v_run_id
+     ORDER BY b.ad_id;
+END
+$$;
+COMMENT ON FUNCTION artery.allocate_budget(text, numeric, bigint, timestamptz, boolean) IS
+'Decide the budgets of a tenant''s ads from the tables, keep the run with its inputs, and propose the changes per budget owner. One run of a tenant at a time: a second one says so and returns no rows.';
+
+CREATE OR REPLACE FUNCTION artery.fresh_seed()
+RETURNS bigint
+LANGUAGE C VOLATILE
+AS 'MODULE_PATHNAME', 'artery_fresh_seed';
+COMMENT ON FUNCTION artery.fresh_seed() IS 'A random seed, 0 to 2^53 - 1.';
+
+CREATE OR REPLACE FUNCTION artery.store_allocation(
+    tenant_id text, total_budget numeric, seed bigint, as_of timestamptz, settings jsonb)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_digits integer := artery.currency_digits(settings ->> 'currency');
+    v_direct boolean := settings ->> 'mode' = 'direct';
+    v_run_id bigint;
+    v_ads    bigint;
+BEGIN
+    INSERT INTO artery.allocation_run AS r (tenant_id, as_of, model, seed, total_budget, ads, settings, started_at, duration_ms)
+    VALUES (store_allocation.tenant_id, store_allocation.as_of, 'blended', store_allocation.seed,
+            store_allocation.total_budget, 0, store_allocation.settings, artery.now(), 0)
+    RETURNING r.run_id INTO v_run_id;
+
+    WITH inputs AS MATERIALIZED (
+        SELECT i.* FROM artery.allocation_inputs(store_allocation.tenant_id, store_allocation.as_of) i
+    ), decided AS (
+        SELECT s.* FROM (SELECT jsonb_agg(i.inputs ORDER BY i.ad_id) AS states FROM inputs i) a
+          CROSS JOIN LATERAL artery.select_budget_units(
+              a.states, store_allocation.total_budget, NULL, store_allocation.seed, 'blended', NULL, v_digits) s
+         WHERE a.states IS NOT NULL
+    )
+    INSERT INTO artery.budget_recommendation (tenant_id, run_id, ad_id, budget_owner_id, current_budget, recommended_budget,
+                                              change_percentage, confidence, reason, inputs, metrics)
+    SELECT store_allocation.tenant_id, v_run_id, i.ad_id, i.budget_owner_id, d.current_budget, d.recommended_budget,
+           d.change_percentage, d.confidence,
+           CASE WHEN v_direct THEN replace(d.reason, 'Pipeline ROAS', 'Cash ROAS') ELSE d.reason END
+           || CASE WHEN i.budget_owner_id IS NULL THEN ' Not proposed: the owner of its budget is not known.'
+                   WHEN i.campaign_id IS NULL THEN ' Not proposed: its campaign is not known.' ELSE '' END,
+           i.inputs, d.metrics || jsonb_build_object('run_id', v_run_id)
+      FROM inputs i JOIN decided d ON d.ad_id = i.ad_id;
+    GET DIAGNOSTICS v_ads = ROW_COUNT;
+    IF v_ads = 0 THEN
+        DELETE FROM artery.allocation_run r WHERE r.tenant_id = store_allocation.tenant_id AND r.run_id = v_run_id;
+        RETURN NULL;
+    END IF;
+    UPDATE artery.allocation_run r SET ads = v_ads
+     WHERE r.tenant_id = store_allocation.tenant_id AND r.run_id = v_run_id;
+    RETURN v_run_id;
+END
+$$;
+COMMENT ON FUNCTION artery.store_allocation(text, numeric, bigint, timestamptz, jsonb) IS
+'Decide and store a run with its recommendations; returns its id, NULL if there was no ad.';
+
+CREATE OR REPLACE FUNCTION artery.propose_allocation(tenant_id text, run_id bigint)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_owner     record;
+    v_change_id uuid;
+    v_proposed  integer := 0;
+BEGIN
+    FOR v_owner IN
+        SELECT w.*, w.observed IS NOT NULL AS is_observed, coalesce(w.observed, w.estimated) AS budget
+          FROM (SELECT b.budget_owner_id, coalesce(min(o.campaign_id), min(s.campaign_id)) AS campaign_id,
+                       min(o.owner_type) AS owner_type, count(*) AS ads, sum(b.recommended_budget) AS wanted,
+                       sum(b.current_budget) AS estimated, avg(b.confidence) AS confidence,
+                       (array_agg(b.reason ORDER BY abs(b.recommended_budget - b.current_budget) DESC, b.ad_id))[1] AS reason,
+                       (SELECT h.budget FROM artery.budget_observation h
+                         WHERE h.tenant_id = propose_allocation.tenant_id AND h.budget_owner_id = b.budget_owner_id
+                           AND h.observed_at <= min(r.as_of)
+                         ORDER BY h.observed_at DESC, h.observation_seq DESC LIMIT 1) AS observed
+                  FROM artery.budget_recommendation b
+                  JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
+                  JOIN artery.ad_state s ON s.tenant_id = b.tenant_id AND s.ad_id = b.ad_id
+                  LEFT JOIN artery.budget_owner o
+                    ON o.tenant_id = b.tenant_id AND o.budget_owner_id = b.budget_owner_id
+                 WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
+                   AND b.budget_owner_id IS NOT NULL
+                 GROUP BY b.budget_owner_id) w
+         WHERE w.campaign_id IS NOT NULL
+           -- less than one percent is not worth an action on the account
+           AND abs(w.wanted - coalesce(w.observed, w.estimated)) >= greatest(0.01, 0.01 * coalesce(w.observed, w.estimated))
+         ORDER BY w.budget_owner_id
+    LOOP
+        v_change_id := artery.queue_ad_change(
+            tenant_id => propose_allocation.tenant_id, campaign_id => v_owner.campaign_id,
+            change_type => CASE WHEN v_owner.wanted > v_owner.budget THEN 'BUDGET_INCREASE' ELSE 'BUDGET_DECREASE' END,
+            old_value => CASE WHEN v_owner.is_observed THEN jsonb_build_object('budget', v_owner.budget) END,
+            new_value => jsonb_build_object('budget', v_owner.wanted),
+            triggered_by => 'allocate_budget',
+            adset_id => CASE WHEN v_owner.owner_type = 'campaign' THEN NULL ELSE v_owner.budget_owner_id END,
+            ml_confidence => least(v_owner.confidence, 1),
+            reason => format('Allocation %s, %s ad(s): %s', propose_allocation.run_id, v_owner.ads, v_owner.reason),
+            budget_owner_id => v_owner.budget_owner_id, run_id => propose_allocation.run_id);
+        UPDATE artery.budget_recommendation b SET change_id = v_change_id
+         WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
+           AND b.budget_owner_id = v_owner.budget_owner_id;
+        v_proposed := v_proposed + 1;
+    END LOOP;
+    RETURN v_proposed;
+END
+$$;
+COMMENT ON FUNCTION artery.propose_allocation(text, bigint) IS
+'Queue a change for every budget owner whose ads together come to another budget; returns how many.';
+
+CREATE OR REPLACE VIEW artery.v_budget_recommendations WITH (security_barrier) AS
+SELECT b.tenant_id, b.run_id, r.as_of, b.ad_id, b.budget_owner_id, b.current_budget, b.recommended_budget,
+       b.change_percentage, b.confidence, b.reason, r.seed, r.model, b.change_id, b.inputs, b.metrics
+  FROM artery.budget_recommendation b
+  JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
+ WHERE artery.tenant_visible(b.tenant_id);
+COMMENT ON VIEW artery.v_budget_recommendations IS 'Recommendations of all runs with what led to them.';

@@ -1,0 +1,71 @@
+/*
+ * ad_case.h
+ *		One ad to be decided on: what is known of it and what is decided.
+ */
+#ifndef ARTERY_DECIDE_AD_CASE_H
+#define ARTERY_DECIDE_AD_CASE_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "decide/blended.h"
+
+/* What kept a budget from the share that was drawn for it. */
+typedef enum AdBound
+{
+	BOUND_NONE,
+	BOUND_MINIMUM,
+	BOUND_MAXIMUM,
+	BOUND_CHANGE
+} AdBound;
+
+typedef struct AdCase
+{
+	/* what is known; amounts of money in units of the currency's smallest */
+	char	   *ad_id;
+	int			ad_id_length;
+	BlendedInput input;
+	double		cash_revenue;
+	bool		has_current;
+	int64		current;
+	int64		minimum;
+	int64		maximum;		/* PG_INT64_MAX: none */
+	char	   *ignored;		/* keys that were not understood, comma-separated; NULL if none */
+
+	/* what follows */
+	BlendedScore score;
+	double		confidence;
+	double		draw;
+	double		share;
+	int64		wanted;			/* by the share alone */
+	int64		low;			/* bounds in force: minimum, maximum and largest change */
+	int64		high;
+	int64		budget;
+	AdBound		bound;
+} AdCase;
+
+/*
+ * Read ad_states, an array of objects; digits is the number of decimal places
+ * of the currency. Errors: 22023 for what is missing, repeated or of the wrong
+ * type, 22003 for numbers out of range. Keys that are not known are kept in
+ * ignored, so that a misspelt bound does not go unnoticed.
+ */
+extern AdCase *artery_ad_cases_read(Jsonb *ad_states, int digits, int *n);
+
+/* The same for one object. */
+extern void artery_ad_case_read(JsonbContainer *state, int digits, AdCase *ad);
+
+/* Take DNA scores {"ad_id": score} over; NULL scores and unknown ads change nothing. */
+extern void artery_ad_cases_apply_dna(AdCase *ads, int n, Jsonb *scores);
+
+/* Score, confidence and the bounds in force; max_change < 0 is none. */
+extern void artery_ad_case_assess(AdCase *ad, double max_change);
+
+/* Change in percent of the current budget; false where there is none to compare with. */
+extern bool artery_ad_case_change(const AdCase *ad, double *percent);
+
+/* Why the budget is what it is: one sentence or two, palloc'd. */
+extern char *artery_ad_case_reason(const AdCase *ad);
+
+#endif							/* ARTERY_DECIDE_AD_CASE_H */

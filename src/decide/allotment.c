@@ -1,0 +1,218 @@
+/*
+ * allotment.c
+ *		Splitting an amount by shares, exactly, within bounds.
+ */
+#include "artery.h"
+
+#include <math.h>
+
+#include "common/int.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "decide/allotment.h"
+
+/* A share so small that it matters only where everybody else is at a bound. */
+#define LEAST_SHARE 1e-15
+#define MAX_BISECTIONS 250
+
+typedef struct Remainder
+{
+	double		part;
+	int			index;
+} Remainder;
+
+static double clamped_sum(const double *shares, const int64 *low, const int64 *high, int n, double factor);
+static double common_factor(const double *shares, const int64 *low, const int64 *high, int n, int64 total);
+static void settle_rest(Remainder *remainders, const int64 *low, const int64 *high, int n, int64 rest, int64 *units);
+static int	compare_remainders(const void *left, const void *right);
+
+static void *
+allocate(int n, Size size)
+{
+	return palloc_extended(Max(n, 1) * size, MCXT_ALLOC_HUGE);
+}
+
+static double
+clamp(double value, int64 low, int64 high)
+{
+	if (value < (double) low)
+		return (double) low;
+	if (value > (double) high)
+		return (double) high;
+	return value;
+}
+
+void
+artery_allotment_softmax(const double *samples, int n, double temperature, double *shares)
+{
+	double		largest = 0;
+	double		sum = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (i == 0 || samples[i] > largest)
+			largest = samples[i];
+	for (i = 0; i < n; i++)
+	{
+		shares[i] = exp((samples[i] - largest) / temperature);
+		sum += shares[i];
+	}
+	for (i = 0; i < n; i++)
+		shares[i] /= sum;
+}
+
+void
+artery_allotment_split(const double *shares, int n, int64 total, int64 *units)
+{
+	int64	   *low = allocate(n, sizeof(int64));
+	int64	   *high = allocate(n, sizeof(int64));
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		low[i] = 0;
+		high[i] = total;
+	}
+	(void) artery_allotment_bounded(shares, low, high, n, total, units);
+	pfree(low);
+	pfree(high);
+}
+
+int64
+artery_allotment_bounded(const double *shares, const int64 *low, const int64 *high, int n, int64 total, int64 *units)
+{
+	int64		least = artery_allotment_sum(low, n);
+	int64		most = artery_allotment_sum(high, n);
+	int64		rest = total;
+	Remainder  *remainders;
+	double		factor;
+	int			i;
+
+	if (least >= total || most <= total)
+	{
+		const int64 *all = least >= total ? low : high;
+
+		memcpy(units, all, n * sizeof(int64));
+		return total - (least >= total ? least : most);
+	}
+	factor = common_factor(shares, low, high, n, total);
+	remainders = allocate(n, sizeof(Remainder));
+	for (i = 0; i < n; i++)
+	{
+		double		exact = clamp(factor * Max(shares[i], LEAST_SHARE), low[i], high[i]);
+
+		units[i] = (int64) floor(exact);
+		remainders[i].part = exact - floor(exact);
+		remainders[i].index = i;
+		rest -= units[i];
+	}
+	settle_rest(remainders, low, high, n, rest, units);
+	pfree(remainders);
+	return 0;
+}
+
+int64
+artery_allotment_sum(const int64 *units, int n)
+{
+	int64		sum = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (pg_add_s64_overflow(sum, units[i], &sum))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("budgets are too large to be added up")));
+	return sum;
+}
+
+static double
+clamped_sum(const double *shares, const int64 *low, const int64 *high, int n, double factor)
+{
+	double		sum = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		sum += clamp(factor * Max(shares[i], LEAST_SHARE), low[i], high[i]);
+	return sum;
+}
+
+/*
+ * The factor with which the clamped shares add up to total. The sum grows with
+ * the factor, so halving finds it; without bounds the factor is total itself.
+ */
+static double
+common_factor(const double *shares, const int64 *low, const int64 *high, int n, int64 total)
+{
+	double		below = 0;
+	double		above = (double) total;
+	int			i;
+
+	if (fabs(clamped_sum(shares, low, high, n, above) - above) <= above * 1e-12)
+		return above;
+	while (clamped_sum(shares, low, high, n, above) < (double) total && above < 1e300)
+	{
+		below = above;
+		above = Max(above, 1.0) * 16.0;
+	}
+	for (i = 0; i < MAX_BISECTIONS; i++)
+	{
+		double		middle = below + (above - below) / 2.0;
+
+		if (middle <= below || middle >= above)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		if (clamped_sum(shares, low, high, n, middle) < (double) total)
+			below = middle;
+		else
+			above = middle;
+	}
+	return below;
+}
+
+/* Hand out what rounding left, unit by unit, the largest remainders first. */
+static void
+settle_rest(Remainder *remainders, const int64 *low, const int64 *high, int n, int64 rest, int64 *units)
+{
+	if (rest == 0)
+		return;
+	qsort(remainders, n, sizeof(Remainder), compare_remainders);
+	while (rest != 0)
+	{
+		int			i;
+
+		CHECK_FOR_INTERRUPTS();
+		for (i = 0; i < n && rest > 0; i++)
+		{
+			int			at = remainders[i].index;
+
+			if (units[at] < high[at])
+			{
+				units[at]++;
+				rest--;
+			}
+		}
+		for (i = n - 1; i >= 0 && rest < 0; i--)
+		{
+			int			at = remainders[i].index;
+
+			if (units[at] > low[at])
+			{
+				units[at]--;
+				rest++;
+			}
+		}
+	}
+}
+
+/* Largest first; equal ones in the order they came. */
+static int
+compare_remainders(const void *left, const void *right)
+{
+	const Remainder *a = left;
+	const Remainder *b = right;
+
+	if (a->part != b->part)
+		return a->part > b->part ? -1 : 1;
+	return a->index < b->index ? -1 : a->index > b->index;
+}
