@@ -31,7 +31,12 @@ CREATE OR REPLACE FUNCTION artery.allocation_job_name(tenant_id text)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT 'artery allocation ' || allocation_job_name.tenant_id $$;
+AS $$
+    -- pg_cron keeps 63 bytes of a name; two tenants must not become one
+    SELECT 'artery allocation ' || CASE WHEN octet_length(allocation_job_name.tenant_id) <= 45
+                                        THEN allocation_job_name.tenant_id
+                                        ELSE md5(allocation_job_name.tenant_id) END
+$$;
 COMMENT ON FUNCTION artery.allocation_job_name(text) IS 'Name of a tenant''s job in pg_cron.';
 
 CREATE OR REPLACE FUNCTION artery.allocation_command(tenant_id text)
