@@ -23,7 +23,13 @@ CREATE TABLE artery.ad_change (
     attempt          integer NOT NULL DEFAULT 0,
     failures         integer NOT NULL DEFAULT 0,
     sending_value    jsonb,
+    sending_from     jsonb,
     sending_worker   integer,
+    sending_started  timestamptz,
+    reached_value    jsonb,
+    reconcile        boolean NOT NULL DEFAULT false,
+    dry_run          boolean NOT NULL DEFAULT false,
+    checks           jsonb,
     blocked_rule     text,
     blocked_detail   jsonb,
     next_allowed_at  timestamptz,
@@ -43,8 +49,8 @@ CREATE TABLE artery.ad_change (
 );
 -- What the worker looks for: due changes, per tenant and in all.
 CREATE INDEX ad_change_due ON artery.ad_change (tenant_id, run_at)
-    WHERE state = ANY (ARRAY['approved', 'blocked', 'unknown']);
-CREATE INDEX ad_change_sending ON artery.ad_change (tenant_id, change_id) WHERE state = 'sending';
+    WHERE state = ANY (ARRAY['approved', 'blocked', 'sending', 'unknown']);
+CREATE INDEX ad_change_sending ON artery.ad_change (tenant_id, campaign_id) WHERE state = 'sending';
 CREATE INDEX ad_change_open ON artery.ad_change (tenant_id, target_id)
     WHERE state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'unknown']);
 CREATE INDEX ad_change_by_campaign ON artery.ad_change (tenant_id, campaign_id, created_at);
@@ -56,8 +62,16 @@ COMMENT ON COLUMN artery.ad_change.requested_value IS 'What was asked for, befor
 COMMENT ON COLUMN artery.ad_change.run_at IS 'Not before this moment: jitter, backoff, or the moment a blocked change can pass.';
 COMMENT ON COLUMN artery.ad_change.attempt IS 'Raised with every claim; whoever settles must present it.';
 COMMENT ON COLUMN artery.ad_change.failures IS 'Failed attempts in a row; being blocked is none.';
-COMMENT ON COLUMN artery.ad_change.sending_value IS 'The step under way or sent last: less than new_value while a large change ramps.';
-COMMENT ON COLUMN artery.ad_change.blocked_rule IS 'rate_limit, owner_limit, velocity, disabled, token ... with the numbers in blocked_detail.';
+COMMENT ON COLUMN artery.ad_change.sending_value IS 'The step under way or sent last: less than new_value while a large change ramps. NULL as long as nothing may have been sent since the claim.';
+COMMENT ON COLUMN artery.ad_change.sending_from IS 'What was in force when sending_value was judged.';
+COMMENT ON COLUMN artery.ad_change.sending_worker IS 'Process that claimed it last; with sending_started, the start of that process, no later process is taken for it.';
+COMMENT ON COLUMN artery.ad_change.sending_started IS 'Start of the process that claimed it last, by the server''s own clock.';
+COMMENT ON COLUMN artery.ad_change.reached_value IS 'The last step that was applied: how far a ramp has come.';
+COMMENT ON COLUMN artery.ad_change.reconcile IS 'Claimed to find out by reading whether sending_value was applied.';
+COMMENT ON COLUMN artery.ad_change.dry_run IS 'Whether the tenant was in dry run when it was claimed last.';
+COMMENT ON COLUMN artery.ad_change.checks IS 'Numbers of the judgement that let sending_value pass.';
+COMMENT ON COLUMN artery.ad_change.superseded_by IS 'A newer wish for the same object. One that is sending or unknown is left to finish that step first.';
+COMMENT ON COLUMN artery.ad_change.blocked_rule IS 'rate_limit, owner_limit, velocity, unknown_budget, or what the executor waits for (token ...); the numbers are in blocked_detail.';
 
 -- One row: one attempt and its outcome. Append-only.
 CREATE TABLE artery.ad_change_history (

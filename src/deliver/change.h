@@ -82,10 +82,18 @@ typedef struct ChangeSettlement
 /*
  * Claim up to limit due changes, fair between tenants, at most one per campaign
  * in flight; claims whose worker is gone are taken back first. Sets *next_due to
- * the moment the next one falls due (DT_NOEND if none). Claims and their
+ * the moment the next one falls due (DT_NOEND if none; now, if only limit was
+ * in the way). Claims and their
  * texts are allocated in the current context.
  */
 extern List *artery_change_claim(int limit, TimestampTz *next_due);
+
+/*
+ * Claim this approved or blocked change now, whatever its time and whatever
+ * else is under way in its campaign; NULL if its state does not allow it. For
+ * tests, which race for the campaign's lock with it.
+ */
+extern ChangeClaim *artery_change_claim_one(const char *tenant_id, const char *change_id);
 
 /*
  * Judge a claimed change by what is in force now; with VERDICT_SEND the place is

@@ -86,6 +86,9 @@ static ArteryStatement insert_guard = {
 	"INSERT INTO artery.campaign_guard (tenant_id, campaign_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
 	2, {TEXTOID, TEXTOID}, NULL
 };
+static ArteryStatement select_guard = {
+	"SELECT FROM artery.campaign_guard WHERE tenant_id = $1 AND campaign_id = $2", 2, {TEXTOID, TEXTOID}, NULL
+};
 static ArteryStatement lock_guard = {
 	"SELECT FROM artery.campaign_guard WHERE tenant_id = $1 AND campaign_id = $2 FOR UPDATE",
 	2, {TEXTOID, TEXTOID}, NULL
@@ -131,6 +134,11 @@ artery_guard_lock(const char *tenant_id, const char *campaign_id, bool skip)
 
 	values[0] = CStringGetTextDatum(tenant_id);
 	values[1] = CStringGetTextDatum(campaign_id);
+	if (artery_execute(skip ? &try_lock_guard : &lock_guard, values, NULL, false, 0) == 1)
+		return true;
+	/* queue_ad_change made the row: inserting here, which may wait, is the exception */
+	if (skip && artery_execute(&select_guard, values, NULL, false, 0) == 1)
+		return false;
 	(void) artery_execute(&insert_guard, values, NULL, false, 0);
 	return artery_execute(skip ? &try_lock_guard : &lock_guard, values, NULL, false, 0) == 1;
 }
@@ -155,14 +163,15 @@ append_rate(StringInfo checks, const char *rule, const RateCheck *check)
 					 time_text(check->next_allowed_at));
 }
 
-/* Note a rule that blocks: the first one is named, the latest moment counts. */
+/* Note a rule that blocks: the one that blocks longest is named. */
 static void
 block(GuardVerdict *verdict, const char *rule, TimestampTz next_allowed_at)
 {
 	if (verdict->allowed || next_allowed_at > verdict->next_allowed_at)
-		verdict->next_allowed_at = next_allowed_at;
-	if (verdict->allowed)
+	{
 		verdict->rule = rule;
+		verdict->next_allowed_at = next_allowed_at;
+	}
 	verdict->allowed = false;
 }
 

@@ -1,0 +1,210 @@
+/*
+ * change_settle.c
+ *		What becomes of a change after it was sent, or could not be.
+ */
+#include "artery.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "deliver/change.h"
+#include "deliver/change_row.h"
+#include "deliver/guard_check.h"
+#include "runtime/clock.h"
+#include "runtime/dbtx.h"
+#include "tenant/tenant.h"
+
+#define MAX_ATTEMPTS 5
+#define BACKOFF_FIRST (60 * USECS_PER_SEC)
+#define BACKOFF_MOST USECS_PER_HOUR
+#define RECONCILE_FIRST (5 * USECS_PER_SEC)
+#define THROTTLE_DEFAULT (5 * USECS_PER_MINUTE)
+
+static ArteryStatement update_status = {
+	"UPDATE artery.budget_owner SET status = $3, updated_at = $4 WHERE tenant_id = $1 AND budget_owner_id = $2",
+	4, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+};
+
+static void settle_locked(ChangeRow *row, const ChangeSettlement *settlement, TimestampTz moment);
+
+bool
+artery_change_settle(const ChangeClaim *claim, const ChangeSettlement *settlement)
+{
+	ArteryScope scope;
+	ChangeRow	row;
+	bool		is_ours;
+
+	artery_scope_enter(&scope);
+	is_ours = artery_change_lock(claim->tenant_id, claim->change_id, claim->attempt, &row);
+	if (is_ours)
+		settle_locked(&row, settlement, artery_clock_moment());
+	artery_scope_leave(&scope);
+	return is_ours;
+}
+
+/* Uniform in 0..1, from the session's generator. */
+static double
+draw(void)
+{
+	LOCAL_FCINFO(fcinfo, 0);
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
+	return DatumGetFloat8(drandom(fcinfo));
+}
+
+/* first * 2^(failures - 1), at most an hour, and up to a quarter more by chance. */
+static int64
+backoff(int64 first, int failures)
+{
+	int64		delay = first;
+
+	while (--failures > 0 && delay < BACKOFF_MOST)
+		delay *= 2;
+	delay = Min(delay, BACKOFF_MOST);
+	return delay + (int64) (delay / 4 * draw());
+}
+
+/* The numbers the guard foresees for the next step; velocity unless something else is in the way. */
+static void
+plan_next_step(const ChangeRow *row, TimestampTz moment, ChangeMove *move)
+{
+	GuardRequest request = {
+		.tenant = artery_tenant_find(row->tenant_id),.campaign_id = row->campaign_id,
+		.budget_owner_id = row->target_id,.target = row->wish.budget,.any_step = row->safety_override
+	};
+	GuardVerdict guard;
+
+	move->state = "approved";
+	move->run_at = moment;
+	if (request.tenant == NULL)
+		return;
+	artery_guard_judge(&request, moment, &guard);
+	if (guard.allowed)
+		return;
+	move->state = "blocked";
+	move->rule = guard.rule;
+	move->detail = guard.checks;
+	move->next_allowed_at = guard.next_allowed_at;
+	move->run_at = TIMESTAMP_NOT_FINITE(guard.next_allowed_at) ? moment + USECS_PER_HOUR : guard.next_allowed_at;
+}
+
+static void
+note_status(const ChangeRow *row, TimestampTz moment)
+{
+	Datum		values[4];
+
+	values[0] = CStringGetTextDatum(row->tenant_id);
+	values[1] = CStringGetTextDatum(row->target_id);
+	values[2] = CStringGetTextDatum(row->sending.status);
+	values[3] = TimestampTzGetDatum(moment);
+	(void) artery_execute(&update_status, values, NULL, false, 0);
+}
+
+void
+artery_change_applied(const ChangeRow *row, const ChangeRecord *proof, TimestampTz moment)
+{
+	ChangeMove	move = {.state = "completed",.run_at = DT_NOEND,.reached = row->sending};
+	ChangeRecord record = *proof;
+	bool		is_step = row->is_budget && !row->dry_run && !artery_change_same(&row->sending, &row->wish);
+
+	record.outcome = is_step ? "step" : "completed";
+	record.old = row->from;
+	record.new = row->sending;
+	record.checks = row->checks;
+	artery_change_record(row, &record, moment);
+	if (!row->dry_run && row->is_budget)
+		artery_guard_sent(row->tenant_id, row->campaign_id, row->target_id, row->sending.budget, row->change_id, moment);
+	else if (!row->dry_run)
+		note_status(row, moment);
+	if (is_step && row->newer == NULL)
+		plan_next_step(row, moment, &move);
+	artery_change_move(row, &move, moment);
+	if (is_step && row->newer != NULL)
+		artery_change_supersede(row, &row->sending, psprintf("superseded by change %s", row->newer), moment);
+}
+
+/* An attempt that spends a failure: again later, or after the last one never. */
+static void
+retry(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMove *move, ChangeRecord *record,
+	  TimestampTz moment)
+{
+	move->failures = row->failures + 1;
+	if (move->failures >= MAX_ATTEMPTS)
+	{
+		move->state = record->outcome = "failed";
+		return;
+	}
+	move->state = "approved";
+	record->outcome = "retry";
+	move->run_at = Max(moment + backoff(BACKOFF_FIRST, move->failures), settlement->not_before);
+}
+
+/* A wait that somebody imposed: spends no attempt. */
+static void
+throttle(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMove *move, ChangeRecord *record,
+		 TimestampTz moment)
+{
+	move->state = record->outcome = "blocked";
+	move->rule = settlement->rule != NULL ? settlement->rule : "throttled";
+	move->run_at = settlement->not_before;
+	if (TIMESTAMP_NOT_FINITE(move->run_at))
+		move->run_at = moment + THROTTLE_DEFAULT;
+	move->next_allowed_at = move->run_at;
+}
+
+/* May have been applied: read what is in force, soon at first. */
+static void
+leave_unknown(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMove *move, ChangeRecord *record,
+			  TimestampTz moment)
+{
+	move->state = record->outcome = "unknown";
+	move->maybe_sent = true;
+	move->failures = row->failures + 1;
+	move->run_at = Max(moment + backoff(RECONCILE_FIRST, move->failures), settlement->not_before);
+}
+
+static void
+settle_locked(ChangeRow *row, const ChangeSettlement *settlement, TimestampTz moment)
+{
+	ChangeMove	move = {.run_at = DT_NOEND,.failures = row->failures,.error = settlement->error};
+	ChangeRecord record = {.old = row->from,.new = row->sending,.checks = row->checks,.response = settlement->response,
+		.error = settlement->error,.duration_ms = settlement->duration_ms
+	};
+	bool		may_have_sent = artery_change_json(&row->sending) != NULL;
+	bool		say = true;
+
+	if (settlement->outcome == OUTCOME_APPLIED)
+	{
+		if (!may_have_sent)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("change %s was settled as applied, but nothing was judged to be sent", row->change_id)));
+		artery_change_applied(row, &record, moment);
+		return;
+	}
+	/* an attempt before this one is still not known to be applied or not */
+	if (settlement->outcome == OUTCOME_UNKNOWN ? may_have_sent : row->reconcile && settlement->outcome != OUTCOME_FAILED)
+		leave_unknown(row, settlement, &move, &record, moment);
+	else
+	{
+		if (!row->reconcile)
+			artery_guard_release(row->tenant_id, row->change_id, row->attempt);
+		if (settlement->outcome == OUTCOME_FAILED)
+			move.state = record.outcome = "failed";
+		else if (settlement->outcome == OUTCOME_THROTTLED)
+		{
+			throttle(row, settlement, &move, &record, moment);
+			say = row->blocked_rule == NULL || strcmp(row->blocked_rule, move.rule) != 0 ||
+				row->next_allowed_at != move.next_allowed_at;
+		}
+		else
+			retry(row, settlement, &move, &record, moment);
+	}
+	if (say)
+		artery_change_record(row, &record, moment);
+	if (row->newer != NULL && !move.maybe_sent && strcmp(move.state, "failed") != 0)
+		artery_change_supersede(row, NULL, psprintf("superseded by change %s", row->newer), moment);
+	else
+		artery_change_move(row, &move, moment);
+}
