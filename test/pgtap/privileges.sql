@@ -1,0 +1,124 @@
+-- Privileges: nothing for PUBLIC but a named list, pinned search paths, a named
+-- list of SECURITY DEFINER functions, and what a plain role can do.
+BEGIN;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+SELECT no_plan();
+
+CREATE TEMP VIEW functions AS
+SELECT p.oid, p.proname::text AS name, l.lanname::text AS language, p.prosecdef, p.proconfig, p.proacl, p.proowner,
+       p.provolatile, p.proparallel
+  FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+ WHERE p.pronamespace = 'artery'::regnamespace;
+
+-- PUBLIC
+SELECT is_empty($$
+    SELECT c.oid::regclass, a.privilege_type FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault(
+               CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) a
+     WHERE c.relnamespace = 'artery'::regnamespace AND a.grantee = 0 $$,
+    'PUBLIC has no right on any table, view or sequence');
+SELECT is_empty($$
+    SELECT c.oid::regclass, t.attname FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid, aclexplode(t.attacl) a
+     WHERE c.relnamespace = 'artery'::regnamespace AND a.grantee = 0 $$, 'PUBLIC has no right on any column');
+SELECT is_empty($$
+    SELECT 1 FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+     WHERE n.nspname = 'artery' AND a.grantee = 0 $$, 'PUBLIC has no right on the schema');
+SELECT set_eq($$
+    SELECT name FROM functions f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a WHERE a.grantee = 0 $$,
+    ARRAY['now', 'tenant_visible', 'setting_definitions'],
+    'PUBLIC may execute only what views and policies call');
+
+-- Functions
+SELECT is_empty($$
+    SELECT oid::regprocedure FROM functions
+     WHERE language <> 'c' AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false) $$,
+    'every SQL and PL/pgSQL function pins its search path');
+SELECT is_empty($$
+    SELECT oid::regprocedure FROM functions WHERE language <> ALL (ARRAY['c', 'sql', 'plpgsql']) $$,
+    'functions are in C, SQL or PL/pgSQL only');
+SELECT set_eq($$ SELECT name FROM functions WHERE prosecdef $$, ARRAY[
+    'add_tenant', 'configure_tenant', 'grant_tenant', 'revoke_tenant',
+    'enqueue_job', 'claim_jobs', 'complete_job', 'fail_job', 'retry_job', 'health', 'purge'],
+    'functions with the owner''s rights are exactly these');
+-- In all of them a tenant that is not the caller's, or a caller who is bound, is refused first: see rls.sql.
+
+SELECT is_empty($$
+    SELECT c.oid::regclass FROM pg_class c
+     WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = ANY (ARRAY['r', 'p']::"char"[]) AND NOT c.relrowsecurity
+       AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id') $$,
+    'row level security is on for every table of tenants');
+SELECT is_empty($$
+    SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = 'v'
+       AND NOT coalesce('security_barrier=true' = ANY (c.reloptions), false)
+       AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id') $$,
+    'every view of tenants'' rows is a security barrier');
+SELECT throws_ok('UPDATE artery.job_config SET max_attempts = 1', '55000', NULL, 'shipped job types are read-only');
+SELECT throws_ok('DELETE FROM artery.tenant_template', '55000', NULL, 'shipped templates are read-only');
+
+-- A plain role with USAGE and EXECUTE, without a right on any table.
+\o /dev/null
+SELECT artery.add_tenant('privileges', 'service_business');
+CREATE ROLE artery_plain;
+GRANT USAGE ON SCHEMA artery TO artery_plain;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA artery TO artery_plain;
+\o
+SET ROLE artery_plain;
+SELECT isnt(artery.track_click('privileges', 'campaign', 'ad', ip_address => '203.0.113.1', fbclid => 'f1'), NULL, 'it tracks clicks');
+SELECT is((SELECT attribution_method FROM artery.attribute_conversion('privileges', 'conversion', 'lead', fbclid => 'f1')),
+    'url_param', 'it attributes');
+SELECT isnt(artery.enqueue_job('privileges', 'actuals-sync'), NULL, 'it enqueues jobs');
+SELECT is((SELECT count(*) FROM artery.claim_jobs('actuals-sync', 'w', 1, 'privileges')), 1::bigint, 'it claims jobs');
+SELECT lives_ok($$SELECT artery.record_stage('privileges', 'deal', 'lead')$$, 'it records stages');
+SELECT lives_ok($$SELECT artery.identify('privileges', 'contact', fbclid => 'f1')$$, 'it identifies contacts');
+SELECT lives_ok($$SELECT artery.register_ad('privileges', 'ad', 'campaign', 'adset')$$, 'it registers ads');
+SELECT lives_ok($$SELECT artery.observe_budget('privileges', 'adset', 100)$$, 'it observes budgets');
+SELECT lives_ok($$SELECT * FROM artery.allocate_budget('privileges', 100)$$, 'it allocates');
+SELECT lives_ok($$SELECT artery.queue_ad_change('privileges', 'campaign', 'STATUS_CHANGE', '{"status": "ACTIVE"}',
+    '{"status": "PAUSED"}', 'test', ad_id => 'ad')$$, 'it queues changes');
+SELECT lives_ok($$SELECT artery.set_secret('privileges', 'meta_access_token', 'x')$$, 'it sets secrets');
+SELECT lives_ok('SELECT artery.health()', 'it asks for health');
+SELECT throws_ok('SELECT * FROM artery.click_tracking', '42501', NULL, 'it reads no table');
+SELECT throws_ok('INSERT INTO artery.job (tenant_id) VALUES (NULL)', '42501', NULL, 'it writes no table');
+SELECT throws_ok('SELECT * FROM artery.tenant_secret', '42501', NULL, 'it reads no secret');
+SELECT throws_ok($$CREATE TABLE artery.planted (x int)$$, '42501', NULL, 'it plants nothing in the schema');
+RESET ROLE;
+
+-- Every view needs nothing but SELECT on it.
+GRANT SELECT ON ALL TABLES IN SCHEMA artery TO artery_plain;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA artery FROM artery_plain;
+SELECT lives_ok(format('SET LOCAL ROLE artery_plain; SELECT * FROM %s; RESET ROLE', c.oid::regclass),
+                format('%s needs SELECT only', c.relname))
+  FROM pg_class c WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = 'v' ORDER BY c.relname;
+RESET ROLE;
+SELECT is_empty($$
+    SELECT oid::regclass FROM pg_class
+     WHERE relnamespace = 'artery'::regnamespace AND relname = 'tenant_secret' AND NOT relrowsecurity $$,
+    'secrets stay hidden by row level security where somebody grants the table');
+SET LOCAL ROLE artery_plain;
+SELECT is((SELECT count(*) FROM artery.tenant_secret), 0::bigint, 'no secret is seen even with SELECT on the table');
+RESET ROLE;
+
+-- Monitoring: all health views with rows, and nothing else.
+\o /dev/null
+CREATE ROLE artery_watcher;
+GRANT pg_monitor TO artery_watcher;
+\o
+SET LOCAL ROLE artery_watcher;
+SELECT cmp_ok((SELECT count(*) FROM artery.v_rate_limit_status), '>', 0::bigint, 'pg_monitor sees the hourly limits');
+SELECT cmp_ok((SELECT count(*) FROM artery.v_job_queue_health), '>', 0::bigint, 'pg_monitor sees the queue');
+SELECT cmp_ok((SELECT count(*) FROM artery.v_pending_changes), '>', 0::bigint, 'pg_monitor sees open changes');
+SELECT ok(artery.health() ? 'status', 'pg_monitor asks for health');
+SELECT ok((SELECT library_version FROM artery.worker_status()) IS NOT NULL, 'pg_monitor sees the worker');
+RESET ROLE;
+SELECT set_eq($$
+    SELECT c.relname::text FROM pg_class c, aclexplode(c.relacl) a
+     WHERE c.relnamespace = 'artery'::regnamespace AND a.grantee = 'pg_monitor'::regrole $$,
+    ARRAY['v_job_queue_health', 'v_failed_jobs', 'v_rate_limit_status', 'v_job_performance_by_tenant',
+          'v_attribution_recovery_rate', 'v_campaign_activity_summary', 'v_pending_changes', 'v_recent_budget_changes',
+          'v_safety_check_failures'],
+    'pg_monitor reads health views and nothing else');
+SELECT set_eq($$
+    SELECT name FROM functions f, aclexplode(f.proacl) a WHERE a.grantee = 'pg_monitor'::regrole $$,
+    ARRAY['health', 'worker_status'], 'pg_monitor executes health functions and nothing else');
+
+SELECT * FROM finish();
+ROLLBACK;
