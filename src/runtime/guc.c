@@ -15,8 +15,8 @@
 
 ArterySettings artery_settings;
 
-static bool
-is_loopback_url(const char *url)
+bool
+artery_is_loopback_url(const char *url)
 {
 	static const char *const hosts[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
 	int			i;
@@ -38,7 +38,7 @@ check_base_url(char **newval, void **extra, GucSource source)
 {
 	const char *url = *newval;
 
-	if (strncmp(url, "https://", 8) != 0 && !is_loopback_url(url))
+	if (strncmp(url, "https://", 8) != 0 && !artery_is_loopback_url(url))
 	{
 		GUC_check_errdetail("The address must begin with https:// (or, for tests, be http://127.0.0.1).");
 		return false;

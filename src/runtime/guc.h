@@ -34,4 +34,7 @@ extern ArterySettings artery_settings;
 /* Define all settings and reserve the prefix. Called once from _PG_init. */
 extern void artery_guc_init(void);
 
+/* Is the address plain http to this very machine? */
+extern bool artery_is_loopback_url(const char *url);
+
 #endif							/* ARTERY_RUNTIME_GUC_H */

@@ -21,4 +21,7 @@ extern TimestampTz artery_delivery_duty(void);	/* deliver/executor.c */
 extern TimestampTz artery_job_duty(void);	/* job/job_runner.c */
 extern TimestampTz artery_retention_duty(void); /* runtime/retention.c */
 
+/* Show an error in the worker's slot; the message must be redacted. */
+extern void artery_worker_record_error(const char *message);
+
 #endif							/* ARTERY_RUNTIME_WORKER_H */
