@@ -1,0 +1,143 @@
+/*
+ * graph_usage.c
+ *		What the usage headers of the Graph API say of the quotas. Pure.
+ *
+ * Units differ by header: estimated_time_to_regain_access is minutes,
+ * reset_time_duration is seconds (Marketing API, rate limiting). The key of
+ * X-Business-Use-Case-Usage is the account's bare number, without act_.
+ */
+#include "artery.h"
+
+#include "deliver/graph_error.h"
+#include "deliver/graph_json.h"
+
+#define LONGEST_PAUSE_SECONDS 86400
+#define MAX_ENTRIES 100			/* a header is 8 kB: more there cannot honestly be */
+
+static void read_plain(GraphUsage *usage, const char *header, const char *const *members, int count,
+					   GraphScope scope, const char *type);
+static void read_business(GraphUsage *usage, const char *header);
+static void read_business_entry(GraphUsage *usage, JsonbContainer *entry, const char *account);
+static void read_tier(GraphUsage *usage, JsonbContainer *object);
+static void note(GraphUsage *usage, double percent, double pause_seconds, GraphScope scope, const char *account,
+				 const char *type);
+
+GraphUsage
+artery_graph_usage(const char *const headers[HTTP_HEADERS])
+{
+	static const char *const app[] = {"call_count", "total_time", "total_cputime"};
+	static const char *const account[] = {"acc_id_util_pct"};
+	static const char *const insights_app[] = {"app_id_util_pct"};
+	GraphUsage	usage;
+
+	memset(&usage, 0, sizeof(usage));
+	read_plain(&usage, headers[HTTP_APP_USAGE], app, lengthof(app), SCOPE_APP, NULL);
+	read_business(&usage, headers[HTTP_BUSINESS_USAGE]);
+	read_plain(&usage, headers[HTTP_ACCOUNT_USAGE], account, lengthof(account), SCOPE_ACCOUNT, NULL);
+	read_plain(&usage, headers[HTTP_INSIGHTS_THROTTLE], insights_app, lengthof(insights_app), SCOPE_APP,
+			   "ads_insights");
+	read_plain(&usage, headers[HTTP_INSIGHTS_THROTTLE], account, lengthof(account), SCOPE_ACCOUNT, "ads_insights");
+	return usage;
+}
+
+/* A header that is one object with percentages. */
+static void
+read_plain(GraphUsage *usage, const char *header, const char *const *members, int count, GraphScope scope,
+		   const char *type)
+{
+	JsonbContainer *object;
+	double		percent;
+	double		reset;
+	int			i;
+
+	if (header == NULL)
+		return;
+	object = artery_graph_root_object(artery_graph_parse(header, strlen(header)));
+	for (i = 0; i < count; i++)
+	{
+		if (!artery_graph_double(object, members[i], &percent))
+			continue;
+		if (percent < 100 || !artery_graph_double(object, "reset_time_duration", &reset))
+			reset = 0;
+		note(usage, percent, reset, scope, NULL, type);
+	}
+	read_tier(usage, object);
+}
+
+/* An object of accounts, each with an array of entries, one per use case. */
+static void
+read_business(GraphUsage *usage, const char *header)
+{
+	JsonbContainer *object;
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	char	   *account = NULL;
+
+	if (header == NULL)
+		return;
+	object = artery_graph_root_object(artery_graph_parse(header, strlen(header)));
+	if (object == NULL)
+		return;
+	iterator = JsonbIteratorInit(object);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		int			count = 0;
+		int			i;
+
+		if (token == WJB_KEY)
+			account = pnstrdup(value.val.string.val, Min(value.val.string.len, 64));
+		if (token != WJB_VALUE || value.type != jbvBinary || !JsonContainerIsArray(value.val.binary.data))
+			continue;
+		count = Min(JsonContainerSize(value.val.binary.data), MAX_ENTRIES);
+		for (i = 0; i < count; i++)
+			read_business_entry(usage, artery_graph_object(getIthJsonbValueFromContainer(value.val.binary.data, i)),
+								account);
+	}
+}
+
+static void
+read_business_entry(GraphUsage *usage, JsonbContainer *entry, const char *account)
+{
+	static const char *const members[] = {"call_count", "total_cputime", "total_time"};
+	const char *type = artery_graph_text(entry, "type");
+	double		minutes;
+	double		percent;
+	int			i;
+
+	if (entry == NULL)
+		return;
+	if (!artery_graph_double(entry, "estimated_time_to_regain_access", &minutes))
+		minutes = 0;
+	for (i = 0; i < (int) lengthof(members); i++)
+		if (artery_graph_double(entry, members[i], &percent))
+			note(usage, percent, minutes * 60, SCOPE_ACCOUNT, account, type);
+	read_tier(usage, entry);
+}
+
+/* A tier with another name than this is taken for the low one. */
+static void
+read_tier(GraphUsage *usage, JsonbContainer *object)
+{
+	const char *tier = artery_graph_text(object, "ads_api_access_tier");
+
+	if (tier != NULL)
+		usage->full_tier = strcmp(tier, "standard_access") == 0;
+}
+
+/* Keep the longest pause; while there is none, the fullest quota. */
+static void
+note(GraphUsage *usage, double percent, double pause_seconds, GraphScope scope, const char *account, const char *type)
+{
+	int			pause = (int) Min(Max(pause_seconds, 0), LONGEST_PAUSE_SECONDS);
+	bool		leads = pause > usage->pause_seconds ||
+		(usage->pause_seconds == 0 && percent > usage->max_percent);
+
+	usage->max_percent = Max(usage->max_percent, percent);
+	if (!leads)
+		return;
+	usage->pause_seconds = pause;
+	usage->pause_scope = scope;
+	usage->pause_account = account == NULL ? NULL : pstrdup(account);
+	usage->pause_type = type == NULL ? NULL : pstrdup(type);
+}
