@@ -65,6 +65,8 @@ PGDLLEXPORT void artery_worker_main(Datum arg);
 
 static Duty duties[] = {
 	{"delivery", artery_delivery_duty, 0, 0},
+	{"jobs", artery_job_duty, 0, 0},
+	{"retention", artery_retention_duty, 0, 0},
 };
 
 static ArteryWorkerSlot *slot = NULL;
