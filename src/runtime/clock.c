@@ -34,6 +34,12 @@ artery_clock_moment(void)
 }
 
 TimestampTz
+artery_clock_wall(void)
+{
+	return GetCurrentTimestamp();
+}
+
+TimestampTz
 artery_clock_to_wall(TimestampTz moment)
 {
 	if (artery_settings.clock_offset == 0 || TIMESTAMP_NOT_FINITE(moment))

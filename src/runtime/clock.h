@@ -18,6 +18,9 @@ extern TimestampTz artery_clock_now(void);
 /* This very moment plus the offset: for verdicts under a lock and for the worker. */
 extern TimestampTz artery_clock_moment(void);
 
+/* This very moment by the machine's clock: for waits and for what processes tell of themselves. */
+extern TimestampTz artery_clock_wall(void);
+
 /* A moment of artery's clock as wall time of the machine, for waiting. */
 extern TimestampTz artery_clock_to_wall(TimestampTz moment);
 

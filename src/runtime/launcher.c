@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "runtime/clock.h"
 #include "runtime/guc.h"
 #include "runtime/launcher.h"
 #include "runtime/shmem.h"
@@ -203,7 +204,7 @@ serve(int index)
 {
 	Served	   *one = &served[index];
 	ArteryWorkerSlot slot;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = artery_clock_wall();
 
 	LWLockAcquire(artery_shared->lock, LW_SHARED);
 	slot = artery_shared->slots[index];
@@ -248,7 +249,7 @@ is_alive(int index, ArteryWorkerSlot *slot)
 	{
 		case BGWH_STARTED:
 		case BGWH_NOT_YET_STARTED:
-			return !TimestampDifferenceExceeds(one->start_at, GetCurrentTimestamp(), START_TIMEOUT_MS);
+			return !TimestampDifferenceExceeds(one->start_at, artery_clock_wall(), START_TIMEOUT_MS);
 		default:
 			return false;
 	}
@@ -258,7 +259,7 @@ is_alive(int index, ArteryWorkerSlot *slot)
 static void
 judge_end(Served *one, const ArteryWorkerSlot *slot)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = artery_clock_wall();
 	bool		was_healthy = slot->was_terminated || slot->leave > 0 ||
 		(slot->ended_at >= one->start_at && slot->started_at != 0 &&
 		 TimestampDifferenceExceeds(slot->started_at, slot->ended_at, HEALTHY_RUN_MS));
@@ -292,7 +293,7 @@ start_worker(int index, const ArteryWorkerSlot *slot)
 	strlcpy(worker.bgw_type, "artery worker", BGW_MAXLEN);
 
 	before = MemoryContextSwitchTo(TopMemoryContext);
-	one->start_at = GetCurrentTimestamp();
+	one->start_at = artery_clock_wall();
 	one->begun = RegisterDynamicBackgroundWorker(&worker, &one->handle);
 	MemoryContextSwitchTo(before);
 	if (one->begun)
@@ -317,7 +318,7 @@ wait_until(TimestampTz moment)
 	if (moment != DT_NOEND)
 	{
 		events |= WL_TIMEOUT;
-		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), moment);
+		timeout = TimestampDifferenceMilliseconds(artery_clock_wall(), moment);
 	}
 	(void) WaitLatch(MyLatch, events, timeout, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);

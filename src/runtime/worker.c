@@ -109,7 +109,7 @@ artery_worker_main(Datum arg)
 		next = look_after_extension(woken);
 		for (i = 0; i < (int) lengthof(duties) && extension == EXTENSION_READY; i++)
 		{
-			if (woken || duties[i].due_at <= GetCurrentTimestamp())
+			if (woken || duties[i].due_at <= artery_clock_wall())
 				duties[i].due_at = run_duty(&duties[i]);
 			next = Min(next, duties[i].due_at);
 			went_well &= duties[i].error_delay_ms == 0;
@@ -127,7 +127,7 @@ detach_slot(int code, Datum arg)
 	slot->latch = NULL;
 	slot->in_flight = 0;
 	slot->was_terminated = ProcDiePending || slot->stop || slot->leave > 0;
-	slot->ended_at = GetCurrentTimestamp();
+	slot->ended_at = artery_clock_wall();
 	LWLockRelease(artery_shared->lock);
 	artery_wake_launcher();
 }
@@ -146,7 +146,7 @@ attach_slot(int index)
 		slot->pid = MyProcPid;
 		slot->latch = MyLatch;
 		slot->was_terminated = false;
-		slot->started_at = GetCurrentTimestamp();
+		slot->started_at = artery_clock_wall();
 		slot->rounds = 0;
 	}
 	LWLockRelease(artery_shared->lock);
@@ -225,7 +225,7 @@ look_after_extension(bool woken)
 	static TimestampTz look_at = 0;
 	ExtensionState before = extension;
 
-	if (!woken && look_at > GetCurrentTimestamp())
+	if (!woken && look_at > artery_clock_wall())
 		return look_at;
 	PG_TRY();
 	{
@@ -255,7 +255,7 @@ look_after_extension(bool woken)
 				(errmsg("artery does nothing in this database: the extension is not of the library's version %s",
 						ARTERY_VERSION),
 				 errhint("Run ALTER EXTENSION artery UPDATE, or restart the server with the new library.")));
-	look_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+	look_at = TimestampTzPlusMilliseconds(artery_clock_wall(),
 										  extension == EXTENSION_READY ? CHECK_INTERVAL_MS : ABSENT_INTERVAL_MS);
 	return look_at;
 }
@@ -318,10 +318,10 @@ run_duty(Duty *duty)
 	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextReset(round_context);
 	if (!failed)
-		return Max(next, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SHORTEST_WAIT_MS));
+		return Max(next, TimestampTzPlusMilliseconds(artery_clock_wall(), SHORTEST_WAIT_MS));
 	pgstat_report_activity(STATE_IDLE, NULL);
 	duty->error_delay_ms = Min(Max(duty->error_delay_ms * 2, FIRST_ERROR_DELAY_MS), LONGEST_ERROR_DELAY_MS);
-	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), duty->error_delay_ms);
+	return TimestampTzPlusMilliseconds(artery_clock_wall(), duty->error_delay_ms);
 }
 
 /* Message and code only: detail and context may hold values of rows. */
@@ -368,7 +368,7 @@ wait_until(TimestampTz moment)
 	int			happened;
 
 	if (moment != DT_NOEND)
-		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), moment);
+		timeout = TimestampDifferenceMilliseconds(artery_clock_wall(), moment);
 	if (http_timeout >= 0 && (timeout < 0 || http_timeout < timeout))
 		timeout = http_timeout;
 	if (timeout >= 0)
