@@ -1,0 +1,240 @@
+/*
+ * click.c
+ *		Taking in clicks: artery.track_click() and the trigger that gives INSERT
+ *		and COPY the same effect.
+ *
+ * Both fill a row in the order of the table's columns and pass it through
+ * prepare_click(), the only place that knows what a click must look like. The
+ * function then writes it with one statement and sets tracked_at, so that the
+ * trigger passes it by.
+ */
+#include "artery.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "capture/click.h"
+#include "capture/fields.h"
+#include "capture/fingerprint.h"
+#include "runtime/clock.h"
+#include "runtime/dbtx.h"
+#include "tenant/tenant.h"
+
+#define UNIX_EPOCH_OFFSET_MS (INT64CONST(10957) * SECS_PER_DAY * 1000)	/* 1970 to 2000 */
+
+PG_FUNCTION_INFO_V1(artery_track_click);
+PG_FUNCTION_INFO_V1(artery_click_before_insert);
+
+static const TextField text_fields[] = {
+	{CLICK_TENANT_ID, "tenant_id", ARTERY_MAX_ID},
+	{CLICK_CLICK_ID, "click_id", ARTERY_MAX_ID},
+	{CLICK_CAMPAIGN_ID, "campaign_id", ARTERY_MAX_ID},
+	{CLICK_ADSET_ID, "adset_id", ARTERY_MAX_ID},
+	{CLICK_AD_ID, "ad_id", ARTERY_MAX_ID},
+	{CLICK_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE},
+	{CLICK_GCLID, "gclid", ARTERY_MAX_CLICK_REFERENCE},
+	{CLICK_FBC, "fbc", ARTERY_MAX_CLICK_REFERENCE},
+	{CLICK_FBP, "fbp", ARTERY_MAX_CLICK_REFERENCE},
+	{CLICK_USER_AGENT, "user_agent", ARTERY_MAX_TEXT},
+	{CLICK_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT},
+	{CLICK_OS, "os", ARTERY_MAX_TEXT},
+	{CLICK_BROWSER, "browser", ARTERY_MAX_TEXT},
+	{CLICK_TIMEZONE, "timezone", ARTERY_MAX_TEXT},
+	{CLICK_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID},
+	{CLICK_LANDING_PAGE_URL, "landing_page_url", ARTERY_MAX_TEXT},
+	{CLICK_REFERRER_URL, "referrer_url", ARTERY_MAX_TEXT},
+	{CLICK_UTM_SOURCE, "utm_source", ARTERY_MAX_TEXT},
+	{CLICK_UTM_MEDIUM, "utm_medium", ARTERY_MAX_TEXT},
+	{CLICK_UTM_CAMPAIGN, "utm_campaign", ARTERY_MAX_TEXT},
+	{CLICK_UTM_CONTENT, "utm_content", ARTERY_MAX_TEXT},
+	{CLICK_UTM_TERM, "utm_term", ARTERY_MAX_TEXT},
+};
+
+static const FingerprintColumns fingerprint_columns = {
+	CLICK_SCREEN_WIDTH, CLICK_SCREEN_HEIGHT, CLICK_TIMEZONE, CLICK_TIMEZONE_OFFSET,
+	CLICK_DEVICE_TYPE, CLICK_OS, CLICK_BROWSER, CLICK_FINGERPRINT_HASH
+};
+
+#define INSERT_CLICK \
+	"INSERT INTO artery.click_tracking (tenant_id, click_id, campaign_id, adset_id, ad_id, " \
+	"  fbclid, gclid, fbc, fbp, ip_address, user_agent, device_type, os, browser, " \
+	"  screen_width, screen_height, timezone, timezone_offset, fingerprint_hash, " \
+	"  landing_page_url, referrer_url, utm_source, utm_medium, utm_campaign, utm_content, utm_term, " \
+	"  click_timestamp, tracked_at) " \
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, " \
+	"  $21, $22, $23, $24, $25, $26, $27, $28)"
+
+#define CLICK_TYPES { \
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INETOID, \
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, \
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+
+/* An id made here cannot exist yet, and not to look is cheaper. */
+static ArteryStatement insert_new_click = {INSERT_CLICK, CLICK_COLUMNS, CLICK_TYPES, NULL};
+static ArteryStatement insert_click = {INSERT_CLICK " ON CONFLICT DO NOTHING", CLICK_COLUMNS, CLICK_TYPES, NULL};
+
+static ArteryStatement select_click = {
+	"SELECT 1 FROM artery.click_tracking c WHERE c.tenant_id = $1 AND c.click_id = $2",
+	2, {TEXTOID, TEXTOID}, NULL
+};
+
+static bool prepare_click(Datum *values, bool *nulls);
+static void forget_device(bool *nulls);
+static text *make_click_id(void);
+static bool click_exists(Datum *values);
+
+/* artery.track_click(tenant_id, campaign_id, ad_id, ...) -> click_id */
+Datum
+artery_track_click(PG_FUNCTION_ARGS)
+{
+	/* the function's order begins with tenant, campaign, ad, click, ad set */
+	static const ClickColumn first_columns[] = {CLICK_TENANT_ID, CLICK_CAMPAIGN_ID, CLICK_AD_ID,
+	CLICK_CLICK_ID, CLICK_ADSET_ID};
+	ArteryScope scope;
+	Datum		values[CLICK_COLUMNS];
+	bool		nulls[CLICK_COLUMNS];
+	char		null_flags[CLICK_COLUMNS];
+	bool		is_new;
+	int			i;
+
+	Assert(PG_NARGS() == CLICK_TRACKED_AT);
+	for (i = 0; i < CLICK_TRACKED_AT; i++)
+	{
+		int			column = i < (int) lengthof(first_columns) ? (int) first_columns[i] : i;
+
+		values[column] = PG_GETARG_DATUM(i);
+		nulls[column] = PG_ARGISNULL(i);
+	}
+	is_new = prepare_click(values, nulls);
+	for (i = 0; i < CLICK_COLUMNS; i++)
+		null_flags[i] = nulls[i] ? 'n' : ' ';
+
+	artery_scope_enter(&scope);
+	(void) artery_execute(is_new ? &insert_new_click : &insert_click, values, null_flags, false, 0);
+	artery_scope_leave(&scope);
+	PG_RETURN_DATUM(values[CLICK_CLICK_ID]);
+}
+
+/*
+ * Before a click is inserted other than by track_click. A click that is there
+ * already is skipped; rows of the same command count too.
+ */
+Datum
+artery_click_before_insert(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	descriptor;
+	Datum	   *values;
+	bool	   *nulls;
+	bool		is_new;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		elog(ERROR, "artery.click_before_insert: not called before an insert");
+	descriptor = RelationGetDescr(trigger->tg_relation);
+	if (descriptor->natts < CLICK_COLUMNS)
+		elog(ERROR, "click_tracking has %d columns", descriptor->natts);
+
+	values = palloc(descriptor->natts * sizeof(Datum));
+	nulls = palloc(descriptor->natts * sizeof(bool));
+	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, nulls);
+	is_new = prepare_click(values, nulls);
+	if (!is_new && click_exists(values))
+		return PointerGetDatum(NULL);
+	return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
+}
+
+/*
+ * Check a click and complete it. Returns true if its id was made here.
+ */
+static bool
+prepare_click(Datum *values, bool *nulls)
+{
+	const ArteryTenant *tenant;
+	bool		is_new;
+
+	artery_fields_clean_texts(text_fields, lengthof(text_fields), values, nulls);
+	artery_fields_require("tenant_id", nulls[CLICK_TENANT_ID]);
+	tenant = artery_tenant_get(TextDatumGetCString(values[CLICK_TENANT_ID]));
+
+	artery_fields_clean_time("click_timestamp", &values[CLICK_CLICK_TIMESTAMP], &nulls[CLICK_CLICK_TIMESTAMP]);
+	artery_fields_clean_address(&values[CLICK_IP_ADDRESS], &nulls[CLICK_IP_ADDRESS]);
+	artery_fields_derive_fbclid(values[CLICK_FBC], nulls[CLICK_FBC], &values[CLICK_FBCLID], &nulls[CLICK_FBCLID]);
+	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
+	if (tenant->settings.consent_required)
+		forget_device(nulls);
+
+	is_new = nulls[CLICK_CLICK_ID];
+	if (is_new)
+		values[CLICK_CLICK_ID] = PointerGetDatum(make_click_id());
+	nulls[CLICK_CLICK_ID] = false;
+	values[CLICK_TRACKED_AT] = TimestampTzGetDatum(artery_clock_now());
+	nulls[CLICK_TRACKED_AT] = false;
+	return is_new;
+}
+
+/*
+ * A tenant that requires consent keeps nothing that tells one device from
+ * another: a click has no field to state consent with.
+ */
+static void
+forget_device(bool *nulls)
+{
+	int			column;
+
+	for (column = CLICK_FBP; column <= CLICK_FINGERPRINT_HASH; column++)
+		nulls[column] = true;
+}
+
+/*
+ * An id in the form of a UUID, version 7 (RFC 9562, 5.7): milliseconds, then
+ * chance. Ids of one moment lie side by side in the index.
+ */
+static text *
+make_click_id(void)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint64		milliseconds = (uint64) (artery_clock_moment() / 1000 + UNIX_EPOCH_OFFSET_MS);
+	unsigned char bytes[16];
+	char		out[36];
+	int			length = 0;
+	int			i;
+
+	if (!pg_strong_random(bytes + 6, sizeof(bytes) - 6))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate a random click id")));
+	for (i = 0; i < 6; i++)
+		bytes[i] = (unsigned char) (milliseconds >> (40 - 8 * i));
+	bytes[6] = (bytes[6] & 0x0f) | 0x70;
+	bytes[8] = (bytes[8] & 0x3f) | 0x80;
+	for (i = 0; i < 16; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			out[length++] = '-';
+		out[length++] = digits[bytes[i] >> 4];
+		out[length++] = digits[bytes[i] & 0x0f];
+	}
+	return cstring_to_text_with_len(out, length);
+}
+
+static bool
+click_exists(Datum *values)
+{
+	ArteryScope scope;
+	Datum		key[2];
+	bool		found;
+
+	key[0] = values[CLICK_TENANT_ID];
+	key[1] = values[CLICK_CLICK_ID];
+	artery_scope_enter(&scope);
+	/* not read-only: the rows that the command has inserted so far must be seen */
+	found = artery_execute(&select_click, key, NULL, false, 1) > 0;
+	artery_scope_leave(&scope);
+	return found;
+}

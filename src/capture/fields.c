@@ -1,0 +1,123 @@
+/*
+ * fields.c
+ *		Checks and normal form of what landing pages and CRMs send.
+ */
+#include "artery.h"
+
+#include <ctype.h>
+#include <sys/socket.h>
+
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/inet.h"
+#include "utils/timestamp.h"
+
+#include "capture/fields.h"
+#include "runtime/clock.h"
+
+/* 2010-01-01 00:00 UTC, counted from 2000-01-01 */
+#define EARLIEST_TIME (INT64CONST(3653) * USECS_PER_DAY)
+
+void
+artery_fields_clean_texts(const TextField *fields, int count, Datum *values, bool *nulls)
+{
+	int			i;
+
+	for (i = 0; i < count; i++)
+	{
+		int			column = fields[i].column;
+		text	   *value;
+		int			length;
+
+		if (nulls[column])
+			continue;
+		value = DatumGetTextPP(values[column]);
+		length = VARSIZE_ANY_EXHDR(value);
+		if (length > fields[i].max_bytes)
+			ereport(ERROR,
+					(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+					 errmsg("%s is too long", fields[i].name),
+					 errdetail("It has %d bytes; at most %d are accepted.", length, fields[i].max_bytes)));
+		values[column] = PointerGetDatum(value);
+		nulls[column] = length == 0;
+	}
+}
+
+void
+artery_fields_require(const char *name, bool isnull)
+{
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null or empty", name)));
+}
+
+void
+artery_fields_clean_address(Datum *value, bool *isnull)
+{
+	inet	   *address;
+	inet	   *host;
+
+	if (*isnull)
+		return;
+	address = DatumGetInetPP(*value);
+	*value = InetPGetDatum(address);
+	if (ip_bits(address) == ip_maxbits(address))
+		return;
+	host = (inet *) palloc0(sizeof(inet));
+	ip_family(host) = ip_family(address);
+	ip_bits(host) = ip_maxbits(address);
+	memcpy(ip_addr(host), ip_addr(address), ip_addrsize(address));
+	SET_INET_VARSIZE(host);
+	*value = InetPGetDatum(host);
+}
+
+void
+artery_fields_clean_time(const char *name, Datum *value, bool *isnull)
+{
+	TimestampTz moment;
+
+	if (*isnull)
+	{
+		*value = TimestampTzGetDatum(artery_clock_now());
+		*isnull = false;
+		return;
+	}
+	moment = DatumGetTimestampTz(*value);
+	if (moment < EARLIEST_TIME || moment > artery_clock_now() + USECS_PER_DAY)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("%s is out of range: %s", name, timestamptz_to_str(moment)),
+				 errdetail("Times from 2010-01-01 to one day ahead are accepted."),
+				 errhint("Times in milliseconds since 1970 must be divided by 1000 for to_timestamp().")));
+}
+
+void
+artery_fields_derive_fbclid(Datum fbc, bool fbc_null, Datum *fbclid, bool *isnull)
+{
+	const char *position;
+	const char *end;
+	int			part;
+
+	if (!*isnull || fbc_null)
+		return;
+	position = VARDATA_ANY(DatumGetPointer(fbc));
+	end = position + VARSIZE_ANY_EXHDR(DatumGetPointer(fbc));
+	if (end - position < 3 || strncmp(position, "fb.", 3) != 0)
+		return;
+	position += 3;
+	for (part = 0; part < 2; part++)	/* number of the domain's parts, then the time */
+	{
+		const char *start = position;
+
+		while (position < end && isdigit((unsigned char) *position))
+			position++;
+		if (position == start || position == end || *position != '.')
+			return;
+		position++;
+	}
+	if (position == end)
+		return;
+	*fbclid = PointerGetDatum(cstring_to_text_with_len(position, end - position));
+	*isnull = false;
+}
