@@ -1,0 +1,282 @@
+/*
+ * attribution.c
+ *		Conversions and their attribution: checking, searching, recording.
+ *
+ * Whoever brings a conversion (function, trigger, deal) fills a Conversion and
+ * has it checked, run and stored here. A conversion and its log row are written
+ * by one statement; of two sessions that bring the same conversion the second
+ * waits and then finds it stored.
+ */
+#include "artery.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "portability/instr_time.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "attribute/attribution.h"
+#include "attribute/layered.h"
+#include "capture/fields.h"
+#include "capture/fingerprint.h"
+#include "capture/identity.h"
+#include "runtime/clock.h"
+#include "runtime/dbtx.h"
+
+static const TextField text_fields[] = {
+	{CONVERSION_TENANT_ID, "tenant_id", ARTERY_MAX_ID},
+	{CONVERSION_ID, "conversion_id", ARTERY_MAX_ID},
+	{CONVERSION_TYPE, "conversion_type", ARTERY_MAX_ID},
+	{CONVERSION_CLICK_ID, "click_id", ARTERY_MAX_ID},
+	{CONVERSION_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE},
+	{CONVERSION_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID},
+	{CONVERSION_USER_AGENT, "user_agent", ARTERY_MAX_TEXT},
+	{CONVERSION_TIMEZONE, "timezone", ARTERY_MAX_TEXT},
+	{CONVERSION_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT},
+	{CONVERSION_OS, "os", ARTERY_MAX_TEXT},
+	{CONVERSION_BROWSER, "browser", ARTERY_MAX_TEXT},
+	{CONVERSION_CRM_DEAL_ID, "crm_deal_id", ARTERY_MAX_ID},
+	{CONVERSION_CRM_CONTACT_ID, "crm_contact_id", ARTERY_MAX_ID},
+	{CONVERSION_CRM_STAGE, "crm_stage", ARTERY_MAX_ID},
+};
+
+static const FingerprintColumns fingerprint_columns = {
+	CONVERSION_SCREEN_WIDTH, CONVERSION_SCREEN_HEIGHT, CONVERSION_TIMEZONE, CONVERSION_TIMEZONE_OFFSET,
+	CONVERSION_DEVICE_TYPE, CONVERSION_OS, CONVERSION_BROWSER, CONVERSION_FINGERPRINT_HASH
+};
+
+#define CONVERSION_TYPES { \
+	TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INETOID, TEXTOID, \
+	INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID, \
+	TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, FLOAT8OID, FLOAT8OID, TEXTOID, TEXTOID, TEXTOID, \
+	INT4OID, TEXTOID, TEXTOID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, FLOAT8OID}
+
+/* Attempts go on counting where the conversion was removed and came again. */
+#define LOG_ATTEMPT \
+	"INSERT INTO artery.attribution_performance_log (tenant_id, conversion_id, attempt_number, layer_1_result, " \
+	"  layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, " \
+	"  processing_time_ms, logged_at) " \
+	"SELECT $1, $2, (SELECT coalesce(max(l.attempt_number), 0) + 1 FROM artery.attribution_performance_log l " \
+	"                 WHERE l.tenant_id = $1 AND l.conversion_id = $2), " \
+	"       $37, $38, $39, $25, $26, $23, $31, $40, $36 FROM stored"
+
+static ArteryStatement insert_conversion = {
+	"WITH stored AS ( "
+	"  INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_value, "
+	"    conversion_timestamp, click_id, fbclid, fingerprint_hash, ip_address, user_agent, screen_width, "
+	"    screen_height, timezone, timezone_offset, device_type, os, browser, is_synthetic, crm_deal_id, "
+	"    crm_contact_id, crm_stage, raw_data, success, attributed_click_id, attribution_method, "
+	"    attribution_confidence, attribution_window_hours, ad_id, adset_id, campaign_id, candidates, reason, "
+	"    best_click_id, best_confidence, no_click_probability, attributed_at) "
+	"  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
+	"    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36) "
+	"  ON CONFLICT DO NOTHING RETURNING 1) "
+	LOG_ATTEMPT,
+	CONVERSION_FIELDS, CONVERSION_TYPES, NULL
+};
+
+static ArteryStatement update_conversion = {
+	"WITH stored AS ( "
+	"  UPDATE artery.conversion_tracking c "
+	"     SET conversion_type = $3, conversion_value = $4, conversion_timestamp = $5, click_id = $6, fbclid = $7, "
+	"         fingerprint_hash = $8, ip_address = $9, user_agent = $10, screen_width = $11, screen_height = $12, "
+	"         timezone = $13, timezone_offset = $14, device_type = $15, os = $16, browser = $17, "
+	"         is_synthetic = $18, crm_deal_id = $19, crm_contact_id = $20, crm_stage = $21, raw_data = $22, "
+	"         success = $23, attributed_click_id = $24, attribution_method = $25, attribution_confidence = $26, "
+	"         attribution_window_hours = $27, ad_id = $28, adset_id = $29, campaign_id = $30, candidates = $31, "
+	"         reason = $32, best_click_id = $33, best_confidence = $34, no_click_probability = $35, "
+	"         attributed_at = $36 "
+	"   WHERE c.tenant_id = $1 AND c.conversion_id = $2 AND c.attribution_method = 'unattributed' RETURNING 1) "
+	LOG_ATTEMPT,
+	CONVERSION_FIELDS, CONVERSION_TYPES, NULL
+};
+
+static ArteryStatement enqueue_decision = {
+	"SELECT artery.enqueue_job($1, 'budget-optimization', "
+	"  pg_catalog.jsonb_build_object('reason', 'high_value', 'conversion_id', $2), singleton_key => 'high_value')",
+	2, {TEXTOID, TEXTOID}, NULL
+};
+
+static bool has_traces(const Conversion *conversion);
+static bool complete_traces(Conversion *conversion);
+static void fill_results(Conversion *conversion, const Attribution *attribution);
+static void set_text(Conversion *conversion, int field, const char *value);
+
+void
+artery_attribution_check(Conversion *conversion)
+{
+	Datum	   *values = conversion->values;
+	bool	   *nulls = conversion->nulls;
+
+	artery_fields_clean_texts(text_fields, lengthof(text_fields), values, nulls);
+	artery_fields_require("tenant_id", nulls[CONVERSION_TENANT_ID]);
+	conversion->tenant = artery_tenant_get(TextDatumGetCString(values[CONVERSION_TENANT_ID]));
+	artery_fields_require("conversion_id", nulls[CONVERSION_ID]);
+	artery_fields_require("conversion_type", nulls[CONVERSION_TYPE]);
+
+	if (!nulls[CONVERSION_VALUE])
+	{
+		Numeric		value = DatumGetNumeric(values[CONVERSION_VALUE]);
+
+		if (numeric_is_nan(value) || numeric_is_inf(value) ||
+			DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(value),
+											 NumericGetDatum(int64_to_numeric(0)))))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("conversion_value %s is out of range",
+							DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)))),
+					 errdetail("It must be a finite amount of 0 or more.")));
+	}
+	artery_fields_clean_time("conversion_timestamp", &values[CONVERSION_TIMESTAMP], &nulls[CONVERSION_TIMESTAMP]);
+	artery_fields_clean_address(&values[CONVERSION_IP_ADDRESS], &nulls[CONVERSION_IP_ADDRESS]);
+	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
+	if (nulls[CONVERSION_IS_SYNTHETIC])
+		values[CONVERSION_IS_SYNTHETIC] = BoolGetDatum(false);
+	nulls[CONVERSION_IS_SYNTHETIC] = false;
+}
+
+void
+artery_attribution_run(Conversion *conversion)
+{
+	Attribution attribution;
+	bool		own_traces = has_traces(conversion);
+	instr_time	start;
+	instr_time	duration;
+
+	INSTR_TIME_SET_CURRENT(start);
+	if (own_traces || !artery_search_inherit(conversion->values, conversion->nulls, &attribution))
+	{
+		artery_search_click(conversion->tenant, conversion->values, conversion->nulls, &attribution);
+		if (!attribution.success && complete_traces(conversion))
+			artery_search_click(conversion->tenant, conversion->values, conversion->nulls, &attribution);
+	}
+	INSTR_TIME_SET_CURRENT(duration);
+	INSTR_TIME_SUBTRACT(duration, start);
+
+	fill_results(conversion, &attribution);
+	conversion->values[CONVERSION_PROCESSING_TIME] = Float8GetDatum(INSTR_TIME_GET_MILLISEC(duration));
+	conversion->nulls[CONVERSION_PROCESSING_TIME] = false;
+}
+
+static uint64
+store(ArteryStatement *statement, Conversion *conversion)
+{
+	char		null_flags[CONVERSION_FIELDS];
+	int			i;
+
+	for (i = 0; i < CONVERSION_FIELDS; i++)
+		null_flags[i] = conversion->nulls[i] ? 'n' : ' ';
+	return artery_execute(statement, conversion->values, null_flags, false, 0);
+}
+
+bool
+artery_attribution_insert(Conversion *conversion)
+{
+	return store(&insert_conversion, conversion) > 0;
+}
+
+bool
+artery_attribution_update(Conversion *conversion)
+{
+	return store(&update_conversion, conversion) > 0;
+}
+
+void
+artery_attribution_announce(const Conversion *conversion)
+{
+	const TenantSettings *settings = &conversion->tenant->settings;
+	Datum		keys[2];
+
+	if (conversion->nulls[CONVERSION_VALUE] || settings->high_value == NULL ||
+		DatumGetFloat8(conversion->values[CONVERSION_ATTRIBUTION_CONFIDENCE]) <= settings->high_value_confidence ||
+		!DatumGetBool(DirectFunctionCall2(numeric_gt, conversion->values[CONVERSION_VALUE],
+										  NumericGetDatum(settings->high_value))))
+		return;
+	keys[0] = conversion->values[CONVERSION_TENANT_ID];
+	keys[1] = conversion->values[CONVERSION_ID];
+	(void) artery_execute(&enqueue_decision, keys, NULL, false, 0);
+}
+
+/* Did the conversion bring anything to find its click by? */
+static bool
+has_traces(const Conversion *conversion)
+{
+	return !conversion->nulls[CONVERSION_CLICK_ID] || !conversion->nulls[CONVERSION_FBCLID] ||
+		!conversion->nulls[CONVERSION_FINGERPRINT_HASH] || !conversion->nulls[CONVERSION_IP_ADDRESS];
+}
+
+/* Add what is known of its deal or contact; false if there is nothing to add. */
+static bool
+complete_traces(Conversion *conversion)
+{
+	static const TraceField leaders[] = {TRACE_CLICK_ID, TRACE_FBCLID, TRACE_FINGERPRINT_HASH, TRACE_IP_ADDRESS};
+	Datum	   *values = conversion->values;
+	bool	   *nulls = conversion->nulls;
+	ArteryEvidence evidence;
+	bool		added = false;
+	int			i;
+
+	if (nulls[CONVERSION_CRM_DEAL_ID] && nulls[CONVERSION_CRM_CONTACT_ID])
+		return false;
+	artery_identity_merge(&evidence, values[CONVERSION_TENANT_ID],
+						  values[CONVERSION_CRM_DEAL_ID], nulls[CONVERSION_CRM_DEAL_ID],
+						  values[CONVERSION_CRM_CONTACT_ID], nulls[CONVERSION_CRM_CONTACT_ID],
+						  DatumGetTimestampTz(values[CONVERSION_TIMESTAMP]));
+	if (!evidence.found)
+		return false;
+	for (i = 0; i < (int) lengthof(leaders); i++)
+		added |= nulls[CONVERSION_CLICK_ID + leaders[i]] && !evidence.nulls[leaders[i]];
+	for (i = 0; added && i < TRACE_FIELDS; i++)
+	{
+		if (!nulls[CONVERSION_CLICK_ID + i])
+			continue;
+		values[CONVERSION_CLICK_ID + i] = evidence.values[i];
+		nulls[CONVERSION_CLICK_ID + i] = evidence.nulls[i];
+	}
+	return added;
+}
+
+static void
+fill_results(Conversion *conversion, const Attribution *attribution)
+{
+	Datum	   *values = conversion->values;
+	bool	   *nulls = conversion->nulls;
+	const MatchedClick *best = &attribution->best;
+	bool		success = attribution->success;
+	TimestampTz at = DatumGetTimestampTz(values[CONVERSION_TIMESTAMP]);
+	int			i;
+
+	for (i = CONVERSION_SUCCESS; i < CONVERSION_FIELDS; i++)
+		nulls[i] = false;
+	values[CONVERSION_SUCCESS] = BoolGetDatum(success);
+	values[CONVERSION_ATTRIBUTED_CLICK_ID] = values[CONVERSION_BEST_CLICK_ID] = best->click_id;
+	nulls[CONVERSION_ATTRIBUTED_CLICK_ID] = !success || best->click_id_null;
+	nulls[CONVERSION_BEST_CLICK_ID] = !best->found || best->click_id_null;
+	set_text(conversion, CONVERSION_ATTRIBUTION_METHOD, attribution->method);
+	values[CONVERSION_ATTRIBUTION_CONFIDENCE] = Float8GetDatum(success ? attribution->confidence : 0);
+	nulls[CONVERSION_ATTRIBUTION_WINDOW_HOURS] = !success || best->at == DT_NOBEGIN;
+	values[CONVERSION_ATTRIBUTION_WINDOW_HOURS] = nulls[CONVERSION_ATTRIBUTION_WINDOW_HOURS] ? (Datum) 0 :
+		Float8GetDatum(artery_layered_hours(best->at, at));
+	values[CONVERSION_AD_ID] = best->ad_id;
+	nulls[CONVERSION_AD_ID] = !success || best->ad_null;
+	values[CONVERSION_ADSET_ID] = best->adset_id;
+	nulls[CONVERSION_ADSET_ID] = !success || best->adset_null;
+	values[CONVERSION_CAMPAIGN_ID] = best->campaign_id;
+	nulls[CONVERSION_CAMPAIGN_ID] = !success || best->campaign_null;
+	values[CONVERSION_CANDIDATES] = Int32GetDatum(attribution->candidates);
+	set_text(conversion, CONVERSION_REASON, attribution->reason);
+	values[CONVERSION_BEST_CONFIDENCE] = Float8GetDatum(attribution->best_confidence);
+	nulls[CONVERSION_BEST_CONFIDENCE] = !best->found;
+	nulls[CONVERSION_NO_CLICK_PROBABILITY] = true;
+	values[CONVERSION_ATTRIBUTED_AT] = TimestampTzGetDatum(artery_clock_now());
+	for (i = 0; i < ATTRIBUTION_LAYERS; i++)
+		set_text(conversion, CONVERSION_LAYER_1 + i, artery_search_layer_name(attribution->layers[i]));
+}
+
+static void
+set_text(Conversion *conversion, int field, const char *value)
+{
+	conversion->values[field] = CStringGetTextDatum(value);
+	conversion->nulls[field] = false;
+}

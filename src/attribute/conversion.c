@@ -1,0 +1,248 @@
+/*
+ * conversion.c
+ *		The ways a conversion comes in: artery.attribute_conversion(), INSERT and
+ *		COPY by trigger, and another attempt at a stored one.
+ */
+#include "artery.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "attribute/attribution.h"
+#include "capture/fields.h"
+#include "runtime/dbtx.h"
+
+PG_FUNCTION_INFO_V1(artery_attribute_conversion);
+PG_FUNCTION_INFO_V1(artery_conversion_before_insert);
+PG_FUNCTION_INFO_V1(artery_attribute_again);
+
+/* Result columns of artery.attribute_conversion(): from SUCCESS to REASON. */
+#define RESULT_COLUMNS (CONVERSION_REASON - CONVERSION_SUCCESS + 1)
+
+static ArteryStatement select_stored = {
+	"SELECT c.success, c.attributed_click_id, c.attribution_method, c.attribution_confidence, "
+	"       c.attribution_window_hours, c.ad_id, c.adset_id, c.campaign_id, c.candidates, c.reason "
+	"  FROM artery.conversion_tracking c WHERE c.tenant_id = $1 AND c.conversion_id = $2",
+	2, {TEXTOID, TEXTOID}, NULL
+};
+
+static ArteryStatement select_exists = {
+	"SELECT 1 FROM artery.conversion_tracking c WHERE c.tenant_id = $1 AND c.conversion_id = $2",
+	2, {TEXTOID, TEXTOID}, NULL
+};
+
+static ArteryStatement select_again = {
+	"SELECT c.tenant_id, c.conversion_id, c.conversion_type, c.conversion_value, c.conversion_timestamp, "
+	"       c.click_id, c.fbclid, c.fingerprint_hash, c.ip_address, c.user_agent, c.screen_width, "
+	"       c.screen_height, c.timezone, c.timezone_offset, c.device_type, c.os, c.browser, c.is_synthetic, "
+	"       c.crm_deal_id, c.crm_contact_id, c.crm_stage, c.raw_data "
+	"  FROM artery.conversion_tracking c "
+	" WHERE c.tenant_id = $1 AND c.conversion_id = $2 AND c.attribution_method = 'unattributed' "
+	"   FOR NO KEY UPDATE",
+	2, {TEXTOID, TEXTOID}, NULL
+};
+
+static ArteryStatement insert_log = {
+	"INSERT INTO artery.attribution_performance_log (tenant_id, conversion_id, attempt_number, layer_1_result, "
+	"  layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, "
+	"  processing_time_ms, logged_at) "
+	"SELECT $1, $2, coalesce(max(l.attempt_number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11 "
+	"  FROM artery.attribution_performance_log l WHERE l.tenant_id = $1 AND l.conversion_id = $2",
+	11, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, FLOAT8OID, BOOLOID, INT4OID, FLOAT8OID,
+	TIMESTAMPTZOID}, NULL
+};
+
+static TupleDesc result_descriptor(void);
+static HeapTuple form_result(ArteryScope *scope, Datum *values, bool *nulls);
+static HeapTuple read_stored(ArteryScope *scope, const Conversion *conversion);
+static void log_first_attempt(const Conversion *conversion);
+
+/* artery.attribute_conversion(tenant_id, conversion_id, conversion_type, ...) */
+Datum
+artery_attribute_conversion(PG_FUNCTION_ARGS)
+{
+	Conversion	conversion;
+	ArteryScope scope;
+	HeapTuple	result;
+	int			i;
+
+	Assert(PG_NARGS() == CONVERSION_SUCCESS);
+	for (i = 0; i < CONVERSION_SUCCESS; i++)
+	{
+		conversion.values[i] = PG_GETARG_DATUM(i);
+		conversion.nulls[i] = PG_ARGISNULL(i);
+	}
+	artery_attribution_check(&conversion);
+
+	artery_scope_enter(&scope);
+	artery_attribution_run(&conversion);
+	if (artery_attribution_insert(&conversion))
+	{
+		artery_attribution_announce(&conversion);
+		result = form_result(&scope, conversion.values + CONVERSION_SUCCESS, conversion.nulls + CONVERSION_SUCCESS);
+	}
+	else
+		result = read_stored(&scope, &conversion);
+	artery_scope_leave(&scope);
+	PG_RETURN_DATUM(HeapTupleGetDatum(result));
+}
+
+/*
+ * Before a conversion is inserted other than by attribute_conversion. One that
+ * is stored already is skipped, as attribute_conversion does; rows of the same
+ * command count too.
+ */
+Datum
+artery_conversion_before_insert(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	descriptor;
+	Conversion	conversion;
+	ArteryScope scope;
+	Datum	   *values;
+	bool	   *nulls;
+	HeapTuple	result = NULL;
+	MemoryContext before;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		elog(ERROR, "artery.conversion_before_insert: not called before an insert");
+	descriptor = RelationGetDescr(trigger->tg_relation);
+	if (descriptor->natts < CONVERSION_COLUMNS)
+		elog(ERROR, "conversion_tracking has %d columns", descriptor->natts);
+
+	values = palloc(descriptor->natts * sizeof(Datum));
+	nulls = palloc(descriptor->natts * sizeof(bool));
+	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, nulls);
+	memcpy(conversion.values, values, CONVERSION_COLUMNS * sizeof(Datum));
+	memcpy(conversion.nulls, nulls, CONVERSION_COLUMNS * sizeof(bool));
+	artery_attribution_check(&conversion);
+
+	artery_scope_enter(&scope);
+	/* not read-only: the rows that the command has inserted so far must be seen */
+	if (artery_execute(&select_exists, conversion.values, NULL, false, 1) == 0)
+	{
+		artery_attribution_run(&conversion);
+		log_first_attempt(&conversion);
+		artery_attribution_announce(&conversion);
+		memcpy(values, conversion.values, CONVERSION_COLUMNS * sizeof(Datum));
+		memcpy(nulls, conversion.nulls, CONVERSION_COLUMNS * sizeof(bool));
+		before = MemoryContextSwitchTo(scope.caller);
+		result = heap_form_tuple(descriptor, values, nulls);
+		MemoryContextSwitchTo(before);
+	}
+	artery_scope_leave(&scope);
+	return PointerGetDatum(result);
+}
+
+/*
+ * artery.attribute_again(tenant_id, conversion_id): another attempt at an
+ * unattributed conversion; true if it is attributed by it.
+ */
+Datum
+artery_attribute_again(PG_FUNCTION_ARGS)
+{
+	Conversion	conversion;
+	ArteryScope scope;
+	Datum		keys[2];
+	bool		attributed = false;
+	int			i;
+
+	artery_fields_require("tenant_id", PG_ARGISNULL(0));
+	artery_fields_require("conversion_id", PG_ARGISNULL(1));
+	keys[0] = PG_GETARG_DATUM(0);
+	keys[1] = PG_GETARG_DATUM(1);
+	conversion.tenant = artery_tenant_get(TextDatumGetCString(keys[0]));
+
+	artery_scope_enter(&scope);
+	if (artery_execute(&select_again, keys, NULL, false, 1) == 1)
+	{
+		for (i = 0; i < CONVERSION_SUCCESS; i++)
+			conversion.values[i] = artery_field(0, i + 1, &conversion.nulls[i]);
+		artery_attribution_run(&conversion);
+		if (artery_attribution_update(&conversion) && DatumGetBool(conversion.values[CONVERSION_SUCCESS]))
+		{
+			attributed = true;
+			artery_attribution_announce(&conversion);
+		}
+	}
+	artery_scope_leave(&scope);
+	PG_RETURN_BOOL(attributed);
+}
+
+/* Made once per backend: looking it up in the catalog at each call is slower. */
+static TupleDesc
+result_descriptor(void)
+{
+	static TupleDesc descriptor = NULL;
+
+	if (descriptor == NULL)
+	{
+		MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+		TupleDesc	made = CreateTemplateTupleDesc(RESULT_COLUMNS);
+
+		TupleDescInitEntry(made, 1, "success", BOOLOID, -1, 0);
+		TupleDescInitEntry(made, 2, "attributed_click_id", TEXTOID, -1, 0);
+		TupleDescInitEntry(made, 3, "attribution_method", TEXTOID, -1, 0);
+		TupleDescInitEntry(made, 4, "attribution_confidence", FLOAT8OID, -1, 0);
+		TupleDescInitEntry(made, 5, "attribution_window_hours", FLOAT8OID, -1, 0);
+		TupleDescInitEntry(made, 6, "ad_id", TEXTOID, -1, 0);
+		TupleDescInitEntry(made, 7, "adset_id", TEXTOID, -1, 0);
+		TupleDescInitEntry(made, 8, "campaign_id", TEXTOID, -1, 0);
+		TupleDescInitEntry(made, 9, "candidates", INT4OID, -1, 0);
+		TupleDescInitEntry(made, 10, "reason", TEXTOID, -1, 0);
+		descriptor = BlessTupleDesc(made);
+		MemoryContextSwitchTo(before);
+	}
+	return descriptor;
+}
+
+static HeapTuple
+form_result(ArteryScope *scope, Datum *values, bool *nulls)
+{
+	MemoryContext before = MemoryContextSwitchTo(scope->caller);
+	HeapTuple	tuple = heap_form_tuple(result_descriptor(), values, nulls);
+
+	MemoryContextSwitchTo(before);
+	return tuple;
+}
+
+static HeapTuple
+read_stored(ArteryScope *scope, const Conversion *conversion)
+{
+	Datum		keys[2];
+	Datum		values[RESULT_COLUMNS];
+	bool		nulls[RESULT_COLUMNS];
+	int			i;
+
+	keys[0] = conversion->values[CONVERSION_TENANT_ID];
+	keys[1] = conversion->values[CONVERSION_ID];
+	if (artery_execute(&select_stored, keys, NULL, false, 1) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not read the stored conversion \"%s\"", TextDatumGetCString(keys[1])),
+				 errdetail("Another session removed it at the same moment."),
+				 errhint("Try again.")));
+	for (i = 0; i < RESULT_COLUMNS; i++)
+		values[i] = artery_field(0, i + 1, &nulls[i]);
+	return form_result(scope, values, nulls);
+}
+
+static void
+log_first_attempt(const Conversion *conversion)
+{
+	static const int fields[] = {CONVERSION_TENANT_ID, CONVERSION_ID, CONVERSION_LAYER_1, CONVERSION_LAYER_2,
+		CONVERSION_LAYER_3, CONVERSION_ATTRIBUTION_METHOD, CONVERSION_ATTRIBUTION_CONFIDENCE, CONVERSION_SUCCESS,
+	CONVERSION_CANDIDATES, CONVERSION_PROCESSING_TIME, CONVERSION_ATTRIBUTED_AT};
+	Datum		values[lengthof(fields)];
+	int			i;
+
+	for (i = 0; i < (int) lengthof(fields); i++)
+		values[i] = conversion->values[fields[i]];
+	(void) artery_execute(&insert_log, values, NULL, false, 0);
+}

@@ -1,0 +1,287 @@
+/*
+ * identity.c
+ *		What landing pages knew of a contact or deal: storing and merging it.
+ *
+ * Evidence and the deal it belongs to may arrive at the same moment in two
+ * sessions, each not seeing the other's row. So identify() holds an advisory
+ * lock exclusively while it stores, and whoever attributes a deal holds it
+ * shared: one of the two sees the other. The locks are few (buckets), so that a
+ * bulk load of deals does not fill the lock table; and identify() waits for one
+ * only, so that it is part of no deadlock.
+ */
+#include "artery.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/formatting.h"
+#include "utils/timestamp.h"
+
+#include "capture/fields.h"
+#include "capture/fingerprint.h"
+#include "capture/identity.h"
+#include "runtime/dbtx.h"
+#include "tenant/tenant.h"
+
+#define LOCK_CLASS 0x41727479	/* "Arty": first key of the advisory locks */
+#define LOCK_BUCKETS 1024
+
+PG_FUNCTION_INFO_V1(artery_identify);
+
+/* Arguments of artery.identify(), in order. */
+typedef enum IdentifyArgument
+{
+	IDENTIFY_TENANT_ID,
+	IDENTIFY_CRM_CONTACT_ID,
+	IDENTIFY_EMAIL_HASH,
+	IDENTIFY_CRM_DEAL_ID,
+	IDENTIFY_CLICK_ID,
+	IDENTIFY_FBCLID,
+	IDENTIFY_FINGERPRINT_HASH,
+	IDENTIFY_IP_ADDRESS,
+	IDENTIFY_USER_AGENT,
+	IDENTIFY_SEEN_AT,
+	IDENTIFY_SCREEN_WIDTH,
+	IDENTIFY_SCREEN_HEIGHT,
+	IDENTIFY_TIMEZONE,
+	IDENTIFY_TIMEZONE_OFFSET,
+	IDENTIFY_DEVICE_TYPE,
+	IDENTIFY_OS,
+	IDENTIFY_BROWSER,
+	IDENTIFY_ARGUMENTS
+} IdentifyArgument;
+
+static const TextField text_fields[] = {
+	{IDENTIFY_TENANT_ID, "tenant_id", ARTERY_MAX_ID},
+	{IDENTIFY_CRM_CONTACT_ID, "crm_contact_id", ARTERY_MAX_ID},
+	{IDENTIFY_EMAIL_HASH, "email_hash", ARTERY_MAX_ID},
+	{IDENTIFY_CRM_DEAL_ID, "crm_deal_id", ARTERY_MAX_ID},
+	{IDENTIFY_CLICK_ID, "click_id", ARTERY_MAX_ID},
+	{IDENTIFY_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE},
+	{IDENTIFY_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID},
+	{IDENTIFY_USER_AGENT, "user_agent", ARTERY_MAX_TEXT},
+	{IDENTIFY_TIMEZONE, "timezone", ARTERY_MAX_TEXT},
+	{IDENTIFY_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT},
+	{IDENTIFY_OS, "os", ARTERY_MAX_TEXT},
+	{IDENTIFY_BROWSER, "browser", ARTERY_MAX_TEXT},
+};
+
+static const FingerprintColumns fingerprint_columns = {
+	IDENTIFY_SCREEN_WIDTH, IDENTIFY_SCREEN_HEIGHT, IDENTIFY_TIMEZONE, IDENTIFY_TIMEZONE_OFFSET,
+	IDENTIFY_DEVICE_TYPE, IDENTIFY_OS, IDENTIFY_BROWSER, IDENTIFY_FINGERPRINT_HASH
+};
+
+static ArteryStatement insert_evidence = {
+	"INSERT INTO artery.contact_evidence (tenant_id, crm_contact_id, email_hash, crm_deal_id, "
+	"  click_id, fbclid, fingerprint_hash, ip_address, user_agent, seen_at, "
+	"  screen_width, screen_height, timezone, timezone_offset, device_type, os, browser) "
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) "
+	"RETURNING evidence_id",
+	IDENTIFY_ARGUMENTS,
+	{TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INETOID, TEXTOID, TIMESTAMPTZOID,
+	INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID}, NULL
+};
+
+/*
+ * A deal whose row somebody else has locked is being attributed there, and
+ * finds the evidence because of the advisory lock.
+ */
+static ArteryStatement attribute_deals = {
+	"SELECT artery.attribute_deal(d.tenant_id, d.deal_id) "
+	"  FROM (SELECT l.tenant_id, l.deal_id FROM artery.deal l "
+	"         WHERE l.tenant_id = $1 AND l.attribution_method = 'unattributed' AND l.deal_id = ANY (ARRAY( "
+	"               SELECT $2 "
+	"               UNION SELECT x.deal_id FROM artery.deal x WHERE x.tenant_id = $1 AND x.crm_contact_id = $3 "
+	"               UNION SELECT x.deal_id FROM artery.contact_evidence e "
+	"                       JOIN artery.deal x ON x.tenant_id = $1 AND x.crm_contact_id = e.crm_contact_id "
+	"                      WHERE e.tenant_id = $1 AND e.email_hash = $4)) "
+	"         ORDER BY l.deal_id FOR NO KEY UPDATE SKIP LOCKED) d",
+	4, {TEXTOID, TEXTOID, TEXTOID, TEXTOID}, NULL
+};
+
+static ArteryStatement select_evidence = {
+	"SELECT k.click_id, k.fbclid, k.fingerprint_hash, k.ip_address, k.user_agent, k.screen_width, "
+	"       k.screen_height, k.timezone, k.timezone_offset, k.device_type, k.os, k.browser, k.seen_at "
+	"  FROM (SELECT 1 AS distance, e.* FROM artery.contact_evidence e "
+	"         WHERE e.tenant_id = $1 AND e.crm_deal_id = $2 "
+	"        UNION ALL "
+	"        SELECT 2, e.* FROM artery.contact_evidence e "
+	"         WHERE e.tenant_id = $1 AND e.crm_contact_id = coalesce($3, ( "
+	"               SELECT x.crm_contact_id FROM artery.contact_evidence x "
+	"                WHERE x.tenant_id = $1 AND x.crm_deal_id = $2 AND x.crm_contact_id IS NOT NULL "
+	"                ORDER BY x.seen_at DESC LIMIT 1)) "
+	"        UNION ALL "
+	"        SELECT 3, e.* FROM artery.contact_evidence e "
+	"         WHERE e.tenant_id = $1 AND e.crm_contact_id IS NULL AND e.crm_deal_id IS NULL "
+	"           AND e.email_hash = ANY (ARRAY(SELECT x.email_hash FROM artery.contact_evidence x "
+	"                 WHERE x.tenant_id = $1 AND (x.crm_deal_id = $2 OR x.crm_contact_id = $3)))) k "
+	" ORDER BY k.distance, k.seen_at > $4, k.seen_at DESC, k.evidence_id DESC LIMIT 50",
+	4, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+};
+
+static void check_identity(Datum *values, bool *nulls);
+static int32 lock_bucket(char kind, Datum tenant_id, Datum id);
+static void lock_exclusively(const Datum *values, const bool *nulls);
+static void take_fields(ArteryEvidence *evidence, uint64 row, TraceField leader, const TraceField *followers,
+						int count);
+
+/* artery.identify(tenant_id, crm_contact_id, ...) -> evidence id */
+Datum
+artery_identify(PG_FUNCTION_ARGS)
+{
+	ArteryScope scope;
+	Datum		values[IDENTIFY_ARGUMENTS];
+	bool		nulls[IDENTIFY_ARGUMENTS];
+	char		null_flags[IDENTIFY_ARGUMENTS];
+	Datum		keys[4];
+	char		key_nulls[4];
+	int64		evidence_id;
+	int			i;
+
+	Assert(PG_NARGS() == IDENTIFY_ARGUMENTS);
+	for (i = 0; i < IDENTIFY_ARGUMENTS; i++)
+	{
+		values[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i);
+	}
+	check_identity(values, nulls);
+	for (i = 0; i < IDENTIFY_ARGUMENTS; i++)
+		null_flags[i] = nulls[i] ? 'n' : ' ';
+
+	lock_exclusively(values, nulls);
+	artery_scope_enter(&scope);
+	(void) artery_execute(&insert_evidence, values, null_flags, false, 0);
+	evidence_id = artery_field_int64(0, 1);
+
+	keys[0] = values[IDENTIFY_TENANT_ID];
+	keys[1] = values[IDENTIFY_CRM_DEAL_ID];
+	keys[2] = values[IDENTIFY_CRM_CONTACT_ID];
+	keys[3] = values[IDENTIFY_EMAIL_HASH];
+	key_nulls[0] = ' ';
+	key_nulls[1] = null_flags[IDENTIFY_CRM_DEAL_ID];
+	key_nulls[2] = null_flags[IDENTIFY_CRM_CONTACT_ID];
+	key_nulls[3] = null_flags[IDENTIFY_EMAIL_HASH];
+	(void) artery_execute(&attribute_deals, keys, key_nulls, false, 0);
+	artery_scope_leave(&scope);
+	PG_RETURN_INT64(evidence_id);
+}
+
+static void
+check_identity(Datum *values, bool *nulls)
+{
+	artery_fields_clean_texts(text_fields, lengthof(text_fields), values, nulls);
+	artery_fields_require("tenant_id", nulls[IDENTIFY_TENANT_ID]);
+	(void) artery_tenant_get(TextDatumGetCString(values[IDENTIFY_TENANT_ID]));
+	if (nulls[IDENTIFY_CRM_CONTACT_ID] && nulls[IDENTIFY_EMAIL_HASH] && nulls[IDENTIFY_CRM_DEAL_ID])
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("evidence must name a contact, an e-mail hash or a deal"),
+				 errhint("Give crm_contact_id, email_hash or crm_deal_id.")));
+	if (!nulls[IDENTIFY_EMAIL_HASH])
+	{
+		char	   *hash = TextDatumGetCString(values[IDENTIFY_EMAIL_HASH]);
+
+		if (strchr(hash, '@') != NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("email_hash is an e-mail address, not its hash"),
+					 errhint("Give the SHA-256 of the address in lower case, as hexadecimal digits.")));
+		values[IDENTIFY_EMAIL_HASH] = CStringGetTextDatum(asc_tolower(hash, strlen(hash)));
+	}
+	artery_fields_clean_time("seen_at", &values[IDENTIFY_SEEN_AT], &nulls[IDENTIFY_SEEN_AT]);
+	artery_fields_clean_address(&values[IDENTIFY_IP_ADDRESS], &nulls[IDENTIFY_IP_ADDRESS]);
+	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
+}
+
+static int32
+lock_bucket(char kind, Datum tenant_id, Datum id)
+{
+	uint32		hash = hash_combine(hash_bytes((unsigned char *) VARDATA_ANY(DatumGetPointer(tenant_id)),
+											   VARSIZE_ANY_EXHDR(DatumGetPointer(tenant_id))),
+									hash_bytes((unsigned char *) VARDATA_ANY(DatumGetPointer(id)),
+											   VARSIZE_ANY_EXHDR(DatumGetPointer(id))));
+
+	return (int32) ((hash ^ (uint32) kind * 0x9e3779b9) % LOCK_BUCKETS);
+}
+
+/* Wait for the lock of the contact, or else the deal; take the other if it is free. */
+static void
+lock_exclusively(const Datum *values, const bool *nulls)
+{
+	bool		waited = false;
+
+	if (!nulls[IDENTIFY_CRM_CONTACT_ID])
+	{
+		(void) DirectFunctionCall2(pg_advisory_xact_lock_int4, Int32GetDatum(LOCK_CLASS),
+								   Int32GetDatum(lock_bucket('c', values[IDENTIFY_TENANT_ID],
+															 values[IDENTIFY_CRM_CONTACT_ID])));
+		waited = true;
+	}
+	if (!nulls[IDENTIFY_CRM_DEAL_ID])
+		(void) DirectFunctionCall2(waited ? pg_try_advisory_xact_lock_int4 : pg_advisory_xact_lock_int4,
+								   Int32GetDatum(LOCK_CLASS),
+								   Int32GetDatum(lock_bucket('d', values[IDENTIFY_TENANT_ID],
+															 values[IDENTIFY_CRM_DEAL_ID])));
+}
+
+void
+artery_identity_lock(Datum tenant_id, Datum deal_id, bool deal_null, Datum contact_id, bool contact_null)
+{
+	if (!contact_null)
+		(void) DirectFunctionCall2(pg_advisory_xact_lock_shared_int4, Int32GetDatum(LOCK_CLASS),
+								   Int32GetDatum(lock_bucket('c', tenant_id, contact_id)));
+	if (!deal_null)
+		(void) DirectFunctionCall2(pg_advisory_xact_lock_shared_int4, Int32GetDatum(LOCK_CLASS),
+								   Int32GetDatum(lock_bucket('d', tenant_id, deal_id)));
+}
+
+void
+artery_identity_merge(ArteryEvidence *evidence, Datum tenant_id, Datum deal_id, bool deal_null,
+					  Datum contact_id, bool contact_null, TimestampTz at)
+{
+	/* fields that mean something only together come from one sighting */
+	static const TraceField with_address[] = {TRACE_USER_AGENT};
+	static const TraceField with_fingerprint[] = {TRACE_SCREEN_WIDTH, TRACE_SCREEN_HEIGHT, TRACE_TIMEZONE,
+	TRACE_TIMEZONE_OFFSET, TRACE_DEVICE_TYPE, TRACE_OS, TRACE_BROWSER};
+	Datum		keys[4];
+	char		nulls[4];
+	uint64		rows;
+	uint64		row;
+
+	keys[0] = tenant_id;
+	keys[1] = deal_id;
+	keys[2] = contact_id;
+	keys[3] = TimestampTzGetDatum(at);
+	nulls[0] = nulls[3] = ' ';
+	nulls[1] = deal_null ? 'n' : ' ';
+	nulls[2] = contact_null ? 'n' : ' ';
+	rows = artery_execute(&select_evidence, keys, nulls, false, 0);
+
+	memset(evidence, 0, sizeof(ArteryEvidence));
+	memset(evidence->nulls, true, sizeof(evidence->nulls));
+	evidence->found = rows > 0;
+	if (rows > 0)
+		evidence->seen_at = artery_field_time(0, TRACE_FIELDS + 1);
+	for (row = 0; row < rows; row++)
+	{
+		take_fields(evidence, row, TRACE_CLICK_ID, NULL, 0);
+		take_fields(evidence, row, TRACE_FBCLID, NULL, 0);
+		take_fields(evidence, row, TRACE_FINGERPRINT_HASH, with_fingerprint, lengthof(with_fingerprint));
+		take_fields(evidence, row, TRACE_IP_ADDRESS, with_address, lengthof(with_address));
+	}
+}
+
+/* Where the leading field is still unknown and the row has it, take it and what belongs to it. */
+static void
+take_fields(ArteryEvidence *evidence, uint64 row, TraceField leader, const TraceField *followers, int count)
+{
+	int			i;
+
+	if (!evidence->nulls[leader] || artery_field_null(row, leader + 1))
+		return;
+	evidence->values[leader] = artery_field(row, leader + 1, &evidence->nulls[leader]);
+	for (i = 0; i < count; i++)
+		evidence->values[followers[i]] = artery_field(row, followers[i] + 1, &evidence->nulls[followers[i]]);
+}
