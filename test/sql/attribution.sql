@@ -172,6 +172,18 @@ SELECT artery.attribute_conversion('att_b', 'v2', 'sale', 50.5, '2025-06-10 14:0
 SELECT campaign_id, ad_id, attribution_method, conversions, conversion_value, avg_confidence, avg_window_hours
   FROM artery.v_conversion_attribution_summary WHERE tenant_id = 'att_b' ORDER BY ad_id;
 
+-- A conversion worth more than high_value (1000), found with more than high_value_confidence (0.5), asks for a budget
+-- decision, once while that is queued.
+SELECT artery.attribute_conversion('att_b', 'h0', 'sale', 1000, '2025-06-10 12:00', 'c1') \g /dev/null
+SELECT artery.attribute_conversion('att_b', 'h1', 'sale', 5000, '2025-06-10 12:00') \g /dev/null
+SELECT count(*) AS jobs FROM artery.job WHERE tenant_id = 'att_b';
+SELECT artery.attribute_conversion('att_b', 'h2', 'sale', 1000.01, '2025-06-10 12:00', 'c1') \g /dev/null
+SELECT artery.attribute_conversion('att_b', 'h3', 'sale', 3000, '2025-06-10 12:00', 'c1') \g /dev/null
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, click_id)
+VALUES ('att_b', 'h4', 'sale', 4000, '2025-06-10 12:00', 'c1');
+SELECT job_name, data, singleton_key FROM artery.job WHERE tenant_id = 'att_b';
+DELETE FROM artery.job WHERE tenant_id = 'att_b';
+
 -- A role with EXECUTE only, bound to one tenant.
 CREATE ROLE att_role;
 GRANT USAGE ON SCHEMA artery TO att_role;
@@ -185,5 +197,5 @@ SELECT artery.attribute_again('att_a', 'none');
 SELECT artery.attribute_deal('att_a', 'none');
 RESET ROLE;
 DROP OWNED BY att_role;
-SELECT artery.revoke_tenant('att_b', 'att_role');
+SELECT artery.revoke_tenant('att_b', 'att_role', unlimited => true);
 DROP ROLE att_role;

@@ -129,5 +129,5 @@ SELECT count(*) FROM artery.click_tracking;
 SELECT tenant_id, click_id FROM artery.v_clicks_without_ad ORDER BY 1, 2;
 RESET ROLE;
 DROP OWNED BY click_role;
-SELECT artery.revoke_tenant('click_b', 'click_role');
+SELECT artery.revoke_tenant('click_b', 'click_role', unlimited => true);
 DROP ROLE click_role;
