@@ -414,37 +414,87 @@ END
 $$;
 COMMENT ON FUNCTION artery.retry_job(text, bigint) IS 'Revive a dead job with all its attempts anew; returns its id.';
 
+CREATE OR REPLACE FUNCTION artery.correct_increments(tenant_id text, deal_id text DEFAULT NULL)
+RETURNS TABLE (deals bigint, corrected bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_deal text;
+BEGIN
+    SELECT count(*) INTO deals FROM artery.deal d
+     WHERE d.tenant_id = correct_increments.tenant_id
+       AND d.deal_id = coalesce(correct_increments.deal_id, d.deal_id);
+    corrected := 0;
+    FOR v_deal IN
+        SELECT d.deal_id
+          FROM artery.deal d
+          JOIN artery.deal_stage_event e ON e.tenant_id = d.tenant_id AND e.deal_id = d.deal_id
+         WHERE d.tenant_id = correct_increments.tenant_id
+           AND d.deal_id = coalesce(correct_increments.deal_id, d.deal_id)
+         GROUP BY d.deal_id, d.stage_value
+        HAVING sum(e.increment) <> d.stage_value
+            OR (array_agg(e.stage_value ORDER BY e.occurred_at DESC, e.event_seq DESC))[1] <> d.stage_value
+    LOOP
+        -- Whoever records a stage of the deal holds this lock too.
+        PERFORM FROM artery.deal d
+          WHERE d.tenant_id = correct_increments.tenant_id AND d.deal_id = v_deal FOR UPDATE;
+        UPDATE artery.deal_stage_event e SET increment = w.increment
+          FROM (SELECT x.occurred_at, x.event_seq,
+                       x.stage_value - lag(x.stage_value, 1, 0) OVER (ORDER BY x.occurred_at, x.event_seq) AS increment
+                  FROM artery.deal_stage_event x
+                 WHERE x.tenant_id = correct_increments.tenant_id AND x.deal_id = v_deal) w
+         WHERE e.tenant_id = correct_increments.tenant_id AND e.deal_id = v_deal
+           AND e.occurred_at = w.occurred_at AND e.event_seq = w.event_seq AND e.increment <> w.increment;
+        UPDATE artery.deal d SET updated_at = artery.now(), stage_value = (
+               SELECT sum(e.increment) FROM artery.deal_stage_event e
+                WHERE e.tenant_id = correct_increments.tenant_id AND e.deal_id = v_deal)
+         WHERE d.tenant_id = correct_increments.tenant_id AND d.deal_id = v_deal;
+        corrected := corrected + 1;
+    END LOOP;
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION artery.correct_increments(text, text) IS
+'Make the increments of the tenant''s deals (or of one) the differences of the values after each event, and their sum the value of the present stage; returns how many deals were looked at and how many were wrong.';
+
 CREATE OR REPLACE FUNCTION artery.perform_job(tenant_id text, job_name text, data jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    v_total  numeric := (data ->> 'total_budget')::numeric;
     v_result jsonb;
 BEGIN
     CASE job_name
         WHEN 'budget-optimization' THEN
+            IF coalesce(v_total, (artery.effective_settings(tenant_id) ->> 'daily_budget')::numeric) IS NULL THEN
+                RETURN '{"skipped": "daily_budget is not set"}';
+            END IF;
             SELECT jsonb_build_object('ads', count(*), 'total', sum(a.recommended_budget)) INTO v_result
-              FROM artery.allocate_budget(tenant_id) a;
+              FROM artery.allocate_budget(tenant_id, v_total, (data ->> 'seed')::bigint) a;
         WHEN 'attribution-matching' THEN
-            SELECT jsonb_build_object('conversions', to_jsonb(r)) INTO v_result
-              FROM artery.reattribute(tenant_id,
-                       coalesce((data ->> 'since')::timestamptz, artery.now() - interval '7 days'),
-                       coalesce((data ->> 'until')::timestamptz, artery.now())) r;
+            v_result := jsonb_build_object('attributed', artery.reattribute(tenant_id,
+                coalesce((data ->> 'since')::timestamptz, artery.now() - interval '7 days'),
+                coalesce((data ->> 'until')::timestamptz, artery.now())));
+        WHEN 'synthetic-revenue-calculation' THEN
+            SELECT to_jsonb(c) INTO v_result FROM artery.correct_increments(tenant_id, data ->> 'deal_id') c;
         ELSE
             RAISE EXCEPTION 'artery''s worker does not do jobs of name "%"', job_name USING ERRCODE = '0A000';
     END CASE;
     RETURN v_result;
 END
 $$;
-COMMENT ON FUNCTION artery.perform_job(text, text, jsonb) IS 'The work itself of a job that artery''s own worker does; returns its result.';
+COMMENT ON FUNCTION artery.perform_job(text, text, jsonb) IS
+'The work itself of a job that artery''s own worker does; returns its result. data: total_budget and seed of budget-optimization, since and until of attribution-matching, deal_id of synthetic-revenue-calculation, all optional.';
 
 CREATE OR REPLACE FUNCTION artery.worker_job_names()
 RETURNS SETOF text
-LANGUAGE sql IMMUTABLE ROWS 2
+LANGUAGE sql IMMUTABLE ROWS 3
 SET search_path = pg_catalog, pg_temp
 AS $$
-    VALUES ('budget-optimization'), ('attribution-matching')
+    VALUES ('budget-optimization'), ('attribution-matching'), ('synthetic-revenue-calculation')
 $$;
 COMMENT ON FUNCTION artery.worker_job_names() IS 'Jobs that artery''s own worker claims: what perform_job can do.';
 
