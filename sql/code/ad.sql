@@ -394,15 +394,13 @@ $$;
 COMMENT ON FUNCTION artery.record_ad_day(text, text, date, bigint, bigint, numeric) IS
 'Record what an ad did on a day of the ad account so far; the same day again replaces. An ad that is not registered becomes known.';
 
-CREATE OR REPLACE FUNCTION artery.record_ad_days(
-    tenant_id text, days jsonb,
-    OUT ad_id text, OUT day date, OUT status text, OUT reason text)
-RETURNS SETOF record
+CREATE OR REPLACE FUNCTION artery.record_ad_days(tenant_id text, days jsonb)
+RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_results jsonb := '[]';
+    v_days jsonb;
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
     IF days IS NULL OR jsonb_typeof(days) <> 'array' THEN
@@ -410,19 +408,15 @@ BEGIN
             USING ERRCODE = '22023',
                   HINT = 'Give [{"ad_id": "a", "day": "2026-01-31", "impressions": 1000, "clicks": 10, "spend": 5.50}, ...].';
     END IF;
-    SELECT coalesce(jsonb_agg(artery.read_ad_day(record_ad_days.tenant_id, e.element) ORDER BY e.place), '[]') INTO v_results
+    SELECT coalesce(jsonb_agg(artery.read_ad_day(record_ad_days.tenant_id, e.element) ORDER BY e.place), '[]') INTO v_days
       FROM jsonb_array_elements(days) WITH ORDINALITY e(element, place);
-    PERFORM artery.store_ad_days(tenant_id, jsonb_path_query_array(v_results, '$[*] ? (!exists (@.reason))'), 'reported');
-    RETURN QUERY
-    SELECT r.ad_id, CASE WHEN r.reason IS NULL THEN r.day::date END,
-           CASE WHEN r.reason IS NULL THEN 'stored' ELSE 'refused' END, r.reason
-      FROM jsonb_array_elements(v_results) WITH ORDINALITY e(element, place)
-      CROSS JOIN LATERAL jsonb_to_record(e.element) r(ad_id text, day text, reason text)
-     ORDER BY e.place;
+    PERFORM artery.store_ad_days(tenant_id, jsonb_path_query_array(v_days, '$[*] ? (@.status == "stored")'), 'reported');
+    RETURN (SELECT coalesce(jsonb_agg(e.element - ARRAY['impressions', 'clicks', 'spend'] ORDER BY e.place), '[]')
+              FROM jsonb_array_elements(v_days) WITH ORDINALITY e(element, place));
 END
 $$;
 COMMENT ON FUNCTION artery.record_ad_days(text, jsonb) IS
-'record_ad_day for many, given as an array of objects: one row per element, stored or refused with the reason.';
+'record_ad_day for an array of objects with its arguments as keys; answers an array with one result per element. An element that fails has status "error" and leaves the others standing.';
 
 CREATE OR REPLACE FUNCTION artery.read_ad_day(tenant_id text, element jsonb)
 RETURNS jsonb
@@ -430,27 +424,35 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_ad_id       text := element ->> 'ad_id';
     v_day         date;
     v_impressions bigint;
     v_clicks      bigint;
     v_spend       numeric;
-    v_reason      text;
+    v_state       text;
+    v_message     text;
 BEGIN
-    v_day := element ->> 'day';
-    v_impressions := element ->> 'impressions';
-    v_clicks := element ->> 'clicks';
-    v_spend := element ->> 'spend';
-    SELECT p.message INTO v_reason
-      FROM artery.ad_day_problem(tenant_id, v_ad_id, v_day, v_impressions, v_clicks, v_spend) p;
-    RETURN jsonb_strip_nulls(jsonb_build_object('ad_id', v_ad_id, 'day', v_day, 'impressions', v_impressions,
-                                                'clicks', v_clicks, 'spend', v_spend, 'reason', v_reason));
-EXCEPTION
-    WHEN data_exception THEN
-        RETURN jsonb_strip_nulls(jsonb_build_object('ad_id', v_ad_id, 'reason', SQLERRM));
+    BEGIN
+        v_day := element ->> 'day';
+        v_impressions := element ->> 'impressions';
+        v_clicks := element ->> 'clicks';
+        v_spend := element ->> 'spend';
+        SELECT p.state, p.message INTO v_state, v_message
+          FROM artery.ad_day_problem(tenant_id, element ->> 'ad_id', v_day, v_impressions, v_clicks, v_spend) p;
+    EXCEPTION
+        WHEN data_exception THEN
+            v_state := SQLSTATE;
+            v_message := SQLERRM;
+    END;
+    IF v_state IS NOT NULL THEN
+        RETURN jsonb_strip_nulls(jsonb_build_object('status', 'error', 'ad_id', left(element ->> 'ad_id', 256), 'day', v_day,
+                                                    'sqlstate', v_state, 'message', v_message));
+    END IF;
+    RETURN jsonb_build_object('status', 'stored', 'ad_id', element ->> 'ad_id', 'day', v_day, 'impressions', v_impressions,
+                              'clicks', v_clicks, 'spend', v_spend);
 END
 $$;
-COMMENT ON FUNCTION artery.read_ad_day(text, jsonb) IS 'One element of record_ad_days, read; with a reason where it cannot be stored.';
+COMMENT ON FUNCTION artery.read_ad_day(text, jsonb) IS
+'One element of record_ad_days, read and checked: its facts with status stored, or status error with the reason.';
 
 CREATE OR REPLACE FUNCTION artery.ad_value(
     tenant_id text, only_ad text DEFAULT NULL,
@@ -465,17 +467,18 @@ BEGIN
       FROM (SELECT d.ad_id, d.stage_value AS pipeline_value,
                    CASE WHEN d.is_won THEN coalesce(d.deal_value, 0) ELSE 0 END AS cash_revenue
               FROM artery.deal d
-             WHERE d.tenant_id = ad_value.tenant_id AND d.ad_id IS NOT NULL
+             WHERE d.tenant_id = ad_value.tenant_id AND d.ad_id IS NOT NULL AND d.stage IS NOT NULL
                AND (only_ad IS NULL OR d.ad_id = only_ad)
             UNION ALL
             SELECT c.ad_id, coalesce(c.conversion_value, 0),
                    CASE WHEN c.is_synthetic THEN 0 ELSE coalesce(c.conversion_value, 0) END
               FROM artery.conversion_tracking c
-             WHERE c.tenant_id = ad_value.tenant_id AND c.ad_id IS NOT NULL
+             WHERE c.tenant_id = ad_value.tenant_id AND c.ad_id IS NOT NULL AND c.success
                AND (only_ad IS NULL OR c.ad_id = only_ad)
-               -- a deal's own row in conversion_tracking tells its ad, not another sale
+               -- what belongs to a deal is counted as the deal
+               AND c.conversion_id NOT LIKE 'deal:%'
                AND NOT EXISTS (SELECT FROM artery.deal d
-                                WHERE d.tenant_id = ad_value.tenant_id AND d.deal_id = c.crm_deal_id)) v
+                                WHERE d.tenant_id = c.tenant_id AND d.deal_id = c.crm_deal_id AND d.stage IS NOT NULL)) v
      GROUP BY v.ad_id;
 END
 $$;
@@ -594,18 +597,18 @@ BEGIN
 
     IF roas > 3.0 THEN
         decision := 'scale';
-        reason := format('ROAS %sx is above 3.0.', round(roas::numeric, 2));
+        reason := format('ROAS %sx is above 3.0.', round(roas::numeric, 3));
     ELSIF days_live < 2 OR spend < 100 THEN
         decision := 'maintain';
         reason := format('Too early to judge: %s days live, %s spent; nothing is stopped before 2 days and 100 spent.',
-                         round(days_live::numeric, 1), round(spend, 2));
+                         trunc(days_live::numeric, 1), round(spend, 2));
     ELSIF roas < 0.5 AND spend >= 200 THEN
         decision := 'kill';
-        reason := format('ROAS %sx is below 0.5 after %s spent.', round(roas::numeric, 2), round(spend, 2));
+        reason := format('ROAS %sx is below 0.5 after %s spent.', round(roas::numeric, 3), round(spend, 2));
     ELSE
         decision := 'maintain';
         reason := format('ROAS %sx after %s spent: neither below 0.5 with 200 spent nor above 3.0.',
-                         round(roas::numeric, 2), round(spend, 2));
+                         round(roas::numeric, 3), round(spend, 2));
     END IF;
 END
 $$;

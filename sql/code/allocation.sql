@@ -253,19 +253,15 @@ BEGIN
                        min(o.owner_type) AS owner_type, count(*) AS ads, sum(b.recommended_budget) AS wanted,
                        sum(b.current_budget) AS estimated, avg(b.confidence) AS confidence,
                        (array_agg(b.reason ORDER BY abs(b.recommended_budget - b.current_budget) DESC, b.ad_id))[1] AS reason,
-                       (SELECT h.budget FROM artery.budget_observation h
-                         WHERE h.tenant_id = propose_allocation.tenant_id AND h.budget_owner_id = b.budget_owner_id
-                           AND h.observed_at <= min(r.as_of)
-                         ORDER BY h.observed_at DESC, h.observation_seq DESC LIMIT 1) AS observed
+                       artery.budget_in_force(propose_allocation.tenant_id, b.budget_owner_id) AS observed
                   FROM artery.budget_recommendation b
-                  JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
                   JOIN artery.ad_state s ON s.tenant_id = b.tenant_id AND s.ad_id = b.ad_id
                   LEFT JOIN artery.budget_owner o
                     ON o.tenant_id = b.tenant_id AND o.budget_owner_id = b.budget_owner_id
                  WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
                    AND b.budget_owner_id IS NOT NULL
                  GROUP BY b.budget_owner_id) w
-         WHERE w.campaign_id IS NOT NULL
+         WHERE w.campaign_id IS NOT NULL AND w.wanted > 0
            -- less than one percent is not worth an action on the account
            AND abs(w.wanted - coalesce(w.observed, w.estimated)) >= greatest(0.01, 0.01 * coalesce(w.observed, w.estimated))
          ORDER BY w.budget_owner_id
