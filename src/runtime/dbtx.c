@@ -184,7 +184,6 @@ is_fatal_for_all(int sqlstate)
 		case ERRCODE_TRANSACTION_ROLLBACK:
 		case ERRCODE_INSUFFICIENT_RESOURCES:
 		case ERRCODE_OPERATOR_INTERVENTION:
-		case ERRCODE_INTERNAL_ERROR:
 			return true;
 		default:
 			return false;

@@ -1,0 +1,307 @@
+/*
+ * webhook_event.c
+ *		One event of HubSpot's: what it says, and its effect.
+ *
+ * Both generations of payloads are understood: "deal.propertyChange", and
+ * "object.propertyChange" with the object type 0-3. Whatever else comes is kept
+ * and ignored. Ids are numbers beyond 32 bits or texts; values are texts, empty or
+ * null. An event is known by portal, type, object, property, time and event id,
+ * for HubSpot repeats deliveries and its event ids alone are not unique.
+ */
+#include "artery.h"
+
+#include <openssl/evp.h>
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "capture/deal.h"
+#include "capture/webhook.h"
+#include "runtime/dbtx.h"
+#include "runtime/json.h"
+#include "value/stage.h"
+
+#define DEAL_TYPE "0-3"
+#define CONTACT_TYPE "0-1"
+#define DIGEST_LENGTH 32
+
+typedef struct ProcessStep
+{
+	WebhookEvent *event;
+	TimestampTz received_at;
+} ProcessStep;
+
+static const char *const status_names[] = {"stored", "processed", "unmapped", "ignored", "failed", "refused", "duplicate"};
+
+static void process_step(void *argument);
+
+const char *
+artery_webhook_status_name(EventStatus status)
+{
+	return status_names[status];
+}
+
+/* Up to 18 digits as a number, else -1. */
+static int64
+parse_digits(const char *text)
+{
+	size_t		length = text ? strlen(text) : 0;
+
+	if (length == 0 || length > 18 || strspn(text, "0123456789") != length)
+		return -1;
+	return strtoll(text, NULL, 10);
+}
+
+void
+artery_webhook_read_portal(WebhookEvent *event)
+{
+	int64		portal_id;
+
+	event->portal = artery_json_field_text(event->payload, "portalId");
+	portal_id = parse_digits(event->portal);
+	event->portal_id = portal_id > 0 ? portal_id : 0;
+}
+
+static bool
+is_text(const char *text, const char *expected)
+{
+	return text != NULL && strcmp(text, expected) == 0;
+}
+
+/* Which side of an association is the deal, which the contact? */
+static void
+read_association(WebhookEvent *event)
+{
+	Jsonb	   *payload = event->payload;
+	char	   *from = artery_json_field_text(payload, "fromObjectId");
+	char	   *to = artery_json_field_text(payload, "toObjectId");
+	char	   *from_type = artery_json_field_text(payload, "fromObjectTypeId");
+	char	   *to_type = artery_json_field_text(payload, "toObjectTypeId");
+	char	   *type = artery_json_field_text(payload, "associationType");
+	JsonbValue *removed = artery_json_field(payload, "associationRemoved");
+
+	if (from == NULL || to == NULL)
+		return;
+	event->object_id = psprintf("%s>%s", from, to);
+	event->removed = removed != NULL && removed->type == jbvBool && removed->val.boolean;
+	if (is_text(type, "DEAL_TO_CONTACT") || (is_text(from_type, DEAL_TYPE) && is_text(to_type, CONTACT_TYPE)))
+	{
+		event->deal_id = from;
+		event->contact_id = to;
+	}
+	else if (is_text(type, "CONTACT_TO_DEAL") || (is_text(from_type, CONTACT_TYPE) && is_text(to_type, DEAL_TYPE)))
+	{
+		event->deal_id = to;
+		event->contact_id = from;
+	}
+	if (event->deal_id != NULL)
+		event->kind = EVENT_CONTACT;
+}
+
+static void
+read_property(WebhookEvent *event, const char *property)
+{
+	if (is_text(property, "dealstage"))
+		event->kind = EVENT_STAGE;
+	else if (is_text(property, "amount"))
+		event->kind = EVENT_AMOUNT;
+	else
+		return;
+	event->deal_id = event->object_id;
+	event->value = artery_json_field_text(event->payload, "propertyValue");
+	if (event->value != NULL && event->value[0] == '\0')
+		event->value = NULL;
+}
+
+static char *
+hex_digest(const char *data, size_t length)
+{
+	unsigned char digest[DIGEST_LENGTH];
+	char	   *hex = palloc(2 * DIGEST_LENGTH + 1);
+	int			i;
+
+	if (EVP_Digest(data, length, digest, NULL, EVP_sha256(), NULL) != 1)
+		elog(ERROR, "could not compute a digest");
+	for (i = 0; i < DIGEST_LENGTH; i++)
+		sprintf(hex + 2 * i, "%02x", digest[i]);
+	return hex;
+}
+
+/* An event that lacks its time or id is known by everything it says but the attempt. */
+static char *
+payload_digest(Jsonb *payload)
+{
+	Jsonb	   *rest = DatumGetJsonbP(DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(payload),
+														  CStringGetTextDatum("attemptNumber")));
+	char	   *text = JsonbToCString(NULL, &rest->root, VARSIZE(rest));
+
+	return hex_digest(text, strlen(text));
+}
+
+static char *
+make_key(const WebhookEvent *event, const char *property)
+{
+	char	   *occurred_at = artery_json_field_text(event->payload, "occurredAt");
+	char	   *event_id = artery_json_field_text(event->payload, "eventId");
+	char	   *key = psprintf("%s|%s|%s|%s|%s|%s", event->portal ? event->portal : "", event->type ? event->type : "",
+							   event->object_id ? event->object_id : "", property ? property : "",
+							   occurred_at ? occurred_at : "", event_id ? event_id : "");
+
+	if (occurred_at == NULL || event_id == NULL)
+		key = psprintf("%s|%s", key, payload_digest(event->payload));
+	return strlen(key) <= ARTERY_MAX_ID ? key : hex_digest(key, strlen(key));
+}
+
+static TimestampTz
+read_time(const WebhookEvent *event)
+{
+	int64		milliseconds = parse_digits(artery_json_field_text(event->payload, "occurredAt"));
+
+	/* 15 digits are beyond every date that can be meant, and cannot overflow. */
+	if (milliseconds < 0 || milliseconds > INT64CONST(999999999999999))
+		return DT_NOBEGIN;
+	return milliseconds * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
+void
+artery_webhook_read(WebhookEvent *event)
+{
+	Jsonb	   *payload = event->payload;
+	char	   *property = artery_json_field_text(payload, "propertyName");
+
+	event->type = artery_json_field_text(payload, "subscriptionType");
+	if (event->type == NULL)
+		event->type = artery_json_field_text(payload, "eventType");
+	event->object_id = artery_json_field_text(payload, "objectId");
+	event->occurred_at = read_time(event);
+	if (is_text(event->type, "deal.propertyChange") ||
+		(is_text(event->type, "object.propertyChange") &&
+		 is_text(artery_json_field_text(payload, "objectTypeId"), DEAL_TYPE)))
+		read_property(event, property);
+	else if (is_text(event->type, "deal.associationChange") || is_text(event->type, "contact.associationChange") ||
+			 is_text(event->type, "object.associationChange"))
+		read_association(event);
+	event->key = make_key(event, property);
+}
+
+Jsonb *
+artery_webhook_answer(const WebhookEvent *event, EventStatus status, const char *reason)
+{
+	JsonbParseState *state = NULL;
+
+	artery_json_begin(&state);
+	artery_json_text(&state, "status", status_names[status]);
+	if (event->deal_id != NULL)
+		artery_json_text(&state, "deal_id", event->deal_id);
+	if (event->kind == EVENT_STAGE)
+		artery_json_text(&state, "stage_to", event->value);
+	if (event->kind == EVENT_CONTACT)
+		artery_json_text(&state, "crm_contact_id", event->contact_id);
+	if (status == EVENT_REFUSED || event->portal_unknown)
+		artery_json_text(&state, "portal_id", event->portal);
+	if (reason != NULL)
+		artery_json_text(&state, "reason", reason);
+	return artery_json_end(&state);
+}
+
+static void
+conclude(WebhookEvent *event, EventStatus status, const char *reason)
+{
+	event->status = status;
+	event->reason = reason;
+	event->result = artery_webhook_answer(event, status, reason);
+}
+
+void
+artery_webhook_process(WebhookEvent *event, TimestampTz received_at)
+{
+	ProcessStep step = {event, received_at};
+	ErrorData  *error;
+
+	if (event->portal_unknown)
+		conclude(event, EVENT_UNMAPPED, psprintf("portal %s belongs to no tenant; add it to hubspot_portal_ids",
+												 event->portal));
+	else if (event->kind == EVENT_OTHER)
+		conclude(event, EVENT_IGNORED, "nothing follows from events of this kind");
+	else if (!artery_attempt(process_step, &step, &error))
+		conclude(event, EVENT_FAILED, error->message);
+}
+
+static void
+record_move(WebhookEvent *event, DealMove *move, TimestampTz received_at)
+{
+	DealResult	result;
+
+	move->deal_id = event->deal_id;
+	move->occurred_at = event->occurred_at;
+	move->event_id = event->key;
+	artery_deal_record(event->tenant, move, received_at, &result);
+	event->status = EVENT_PROCESSED;
+	event->reason = NULL;
+	event->result = result.answer;
+	event->high_value = result.high_value;
+}
+
+static void
+process_stage(WebhookEvent *event, TimestampTz received_at)
+{
+	DealMove	move = {0};
+
+	if (event->value == NULL)
+	{
+		conclude(event, EVENT_IGNORED, "the stage was emptied");
+		return;
+	}
+	move.stage = artery_stage_find(event->tenant, event->value);
+	if (move.stage == NULL)
+		conclude(event, EVENT_UNMAPPED, psprintf("unknown stage \"%.*s\"; known stages: %s",
+												 pg_mbcliplen(event->value, strlen(event->value), ARTERY_MAX_ID),
+												 event->value, artery_stage_names(event->tenant)));
+	else
+		record_move(event, &move, received_at);
+}
+
+/* An amount that was emptied takes the real value back. */
+static void
+process_amount(WebhookEvent *event, TimestampTz received_at)
+{
+	DealMove	move = {0};
+
+	if (event->value != NULL)
+		move.deal_value = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(event->value),
+															  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	record_move(event, &move, received_at);
+}
+
+static void
+process_step(void *argument)
+{
+	ProcessStep *step = argument;
+	WebhookEvent *event = step->event;
+
+	if (event->deal_id == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the event names no object")));
+	if (event->occurred_at == DT_NOBEGIN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("occurredAt must be milliseconds since 1970")));
+	switch (event->kind)
+	{
+		case EVENT_STAGE:
+			process_stage(event, step->received_at);
+			break;
+		case EVENT_AMOUNT:
+			process_amount(event, step->received_at);
+			break;
+		case EVENT_CONTACT:
+			artery_deal_set_contact(event->tenant, event->deal_id, event->contact_id, event->removed);
+			conclude(event, EVENT_PROCESSED, NULL);
+			break;
+		case EVENT_OTHER:
+			break;
+	}
+}
