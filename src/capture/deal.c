@@ -120,9 +120,6 @@ static ArteryStatement correct_event = {
 static ArteryStatement attribute_deal = {
 	"SELECT artery.attribute_deal($1, $2)", 2, {TEXTOID, TEXTOID}, NULL
 };
-static ArteryStatement can_attribute = {
-	"SELECT WHERE pg_catalog.to_regprocedure('artery.attribute_deal(text,text)') IS NOT NULL", 0, {0}, NULL
-};
 static ArteryStatement enqueue_decision = {
 	"SELECT artery.enqueue_job($1, 'budget-optimization', "
 	"       pg_catalog.jsonb_build_object('reason', 'high_value', 'deal_id', $2), singleton_key => 'high_value')",
@@ -520,8 +517,6 @@ attribute(const char *tenant_id, const char *deal_id, DealRow *deal)
 {
 	Datum		values[2];
 
-	if (artery_execute(&can_attribute, NULL, NULL, true, 1) == 0)
-		return;
 	values[0] = CStringGetTextDatum(tenant_id);
 	values[1] = CStringGetTextDatum(deal_id);
 	(void) artery_execute(&attribute_deal, values, NULL, false, 0);
