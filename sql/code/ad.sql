@@ -454,76 +454,6 @@ $$;
 COMMENT ON FUNCTION artery.read_ad_day(text, jsonb) IS
 'One element of record_ad_days, read and checked: its facts with status stored, or status error with the reason.';
 
-CREATE OR REPLACE FUNCTION artery.ad_value(
-    tenant_id text, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT pipeline_value numeric, OUT cash_revenue numeric)
-RETURNS SETOF record
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN QUERY
-    SELECT v.ad_id, sum(v.pipeline_value), sum(v.cash_revenue)
-      FROM (SELECT d.ad_id, d.stage_value AS pipeline_value,
-                   CASE WHEN d.is_won THEN coalesce(d.deal_value, 0) ELSE 0 END AS cash_revenue
-              FROM artery.deal d
-             WHERE d.tenant_id = ad_value.tenant_id AND d.ad_id IS NOT NULL AND d.stage IS NOT NULL
-               AND (only_ad IS NULL OR d.ad_id = only_ad)
-            UNION ALL
-            SELECT c.ad_id, coalesce(c.conversion_value, 0),
-                   CASE WHEN c.is_synthetic THEN 0 ELSE coalesce(c.conversion_value, 0) END
-              FROM artery.conversion_tracking c
-             WHERE c.tenant_id = ad_value.tenant_id AND c.ad_id IS NOT NULL AND c.success
-               AND (only_ad IS NULL OR c.ad_id = only_ad)
-               -- what belongs to a deal is counted as the deal
-               AND c.conversion_id NOT LIKE 'deal:%'
-               AND NOT EXISTS (SELECT FROM artery.deal d
-                                WHERE d.tenant_id = c.tenant_id AND d.deal_id = c.crm_deal_id AND d.stage IS NOT NULL)) v
-     GROUP BY v.ad_id;
-END
-$$;
-COMMENT ON FUNCTION artery.ad_value(text, text) IS
-'Attributed value per ad: present stage values of its deals (cash: real values of the won ones) and its other conversions.';
-
-CREATE OR REPLACE FUNCTION artery.ad_facts(
-    tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT campaign_id text, OUT adset_id text, OUT budget_owner_id text, OUT age_hours float8,
-    OUT impressions bigint, OUT clicks bigint, OUT spend numeric, OUT pipeline_value numeric, OUT cash_revenue numeric,
-    OUT dna_score float8)
-RETURNS SETOF record
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_past boolean := as_of < artery.now();
-    v_day  date := artery.account_day(tenant_id, as_of);
-BEGIN
-    RETURN QUERY
-    SELECT s.ad_id, s.campaign_id, s.adset_id,
-           coalesce(s.budget_owner_id, a.budget_owner_id, c.budget_owner_id, s.adset_id),
-           greatest(extract(epoch FROM ad_facts.as_of - s.first_seen)::float8 / 3600, 0),
-           coalesce(p.impressions, s.impressions), coalesce(p.clicks, s.clicks), coalesce(p.spend, s.spend),
-           -- attributed or told: two views of the same money, never added up
-           greatest(v.pipeline_value, coalesce(p.pipeline_value, s.pipeline_value), 0),
-           greatest(v.cash_revenue, coalesce(p.cash_revenue, s.cash_revenue), 0), s.dna_score
-      FROM artery.ad_state s
-      LEFT JOIN artery.budget_owner a
-        ON a.tenant_id = ad_facts.tenant_id AND a.budget_owner_id = s.adset_id AND a.budget IS NOT NULL
-      LEFT JOIN artery.budget_owner c
-        ON c.tenant_id = ad_facts.tenant_id AND c.budget_owner_id = s.campaign_id AND c.budget IS NOT NULL
-      LEFT JOIN artery.ad_value(ad_facts.tenant_id, only_ad) v ON v.ad_id = s.ad_id
-      LEFT JOIN LATERAL (
-          SELECT coalesce(sum(d.impressions), 0)::bigint AS impressions, coalesce(sum(d.clicks), 0)::bigint AS clicks,
-                 coalesce(sum(d.spend), 0) AS spend, coalesce(sum(d.pipeline_value), 0) AS pipeline_value,
-                 coalesce(sum(d.cash_revenue), 0) AS cash_revenue
-            FROM artery.ad_day d
-           WHERE d.tenant_id = ad_facts.tenant_id AND d.ad_id = s.ad_id AND d.day <= v_day) p ON v_past
-     WHERE s.tenant_id = ad_facts.tenant_id AND (only_ad IS NULL OR s.ad_id = only_ad);
-END
-$$;
-COMMENT ON FUNCTION artery.ad_facts(text, timestamptz, text) IS
-'What decisions are made on, per ad: totals of the days until as_of, the greater of attributed and told value (as of now), age and budget owner.';
-
 CREATE OR REPLACE FUNCTION artery.record_feedback(
     tenant_id text, ad_id text, actual_pipeline_value numeric, actual_spend numeric, impressions bigint DEFAULT NULL,
     clicks bigint DEFAULT NULL, cash_revenue numeric DEFAULT NULL, as_of timestamptz DEFAULT artery.now(),
@@ -559,61 +489,6 @@ END
 $$;
 COMMENT ON FUNCTION artery.record_feedback(text, text, numeric, numeric, bigint, bigint, numeric, timestamptz) IS
 'Take in an ad''s totals to date as seen at as_of: the increment since the totals before becomes that day''s facts unless record_ad_day gave them. Returns the ROAS told and the ad''s posterior after it.';
-
-CREATE OR REPLACE FUNCTION artery.ad_posterior(
-    tenant_id text, ad_id text, as_of timestamptz, OUT alpha float8, OUT beta float8)
-RETURNS record
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT (e.metrics ->> 'alpha')::float8, (e.metrics ->> 'beta')::float8
-      FROM artery.allocation_inputs(ad_posterior.tenant_id, ad_posterior.as_of, ad_posterior.ad_id) i
-      CROSS JOIN LATERAL artery.explain_budget(i.inputs, 0) e
-$$;
-COMMENT ON FUNCTION artery.ad_posterior(text, text, timestamptz) IS
-'The Beta posterior from which the ad''s next draw will be made.';
-
-CREATE OR REPLACE FUNCTION artery.ad_decision(
-    tenant_id text, ad_id text, as_of timestamptz DEFAULT artery.now(),
-    OUT decision text, OUT reason text, OUT spend numeric, OUT roas float8, OUT days_live float8)
-RETURNS record
-LANGUAGE plpgsql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_value  numeric;
-    v_direct boolean;
-BEGIN
-    PERFORM artery.require_tenant(tenant_id);
-    PERFORM artery.check_id(ad_id, 'ad_id'), artery.check_moment(as_of, 'as_of');
-    v_direct := artery.effective_settings(tenant_id) ->> 'mode' = 'direct';
-    SELECT f.spend, CASE WHEN v_direct THEN f.cash_revenue ELSE f.pipeline_value END, f.age_hours / 24
-      INTO spend, v_value, days_live
-      FROM artery.ad_facts(ad_decision.tenant_id, ad_decision.as_of, ad_decision.ad_id) f;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'unknown ad "%"', ad_id USING ERRCODE = '22023', HINT = 'artery.register_ad() makes an ad known.';
-    END IF;
-    roas := v_value / greatest(spend, 0.01);
-
-    IF roas > 3.0 THEN
-        decision := 'scale';
-        reason := format('ROAS %sx is above 3.0.', round(roas::numeric, 3));
-    ELSIF days_live < 2 OR spend < 100 THEN
-        decision := 'maintain';
-        reason := format('Too early to judge: %s days live, %s spent; nothing is stopped before 2 days and 100 spent.',
-                         trunc(days_live::numeric, 1), round(spend, 2));
-    ELSIF roas < 0.5 AND spend >= 200 THEN
-        decision := 'kill';
-        reason := format('ROAS %sx is below 0.5 after %s spent.', round(roas::numeric, 3), round(spend, 2));
-    ELSE
-        decision := 'maintain';
-        reason := format('ROAS %sx after %s spent: neither below 0.5 with 200 spent nor above 3.0.',
-                         round(roas::numeric, 3), round(spend, 2));
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION artery.ad_decision(text, text, timestamptz) IS
-'kill, scale or maintain an ad: scale above ROAS 3.0; kill below 0.5 after 200 spent, but never before it is 2 days old and spent 100.';
 
 CREATE OR REPLACE FUNCTION artery.rebuild_allocation_state(tenant_id text)
 RETURNS bigint
