@@ -55,6 +55,11 @@ pg_prng_double(pg_prng_state *state)
 #define ARTERY_HAVE_SHMEM_REQUEST_HOOK 1
 #endif
 
+/* 18 says pg_noreturn before the declaration instead. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
