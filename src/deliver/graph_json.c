@@ -48,7 +48,7 @@ Jsonb *
 artery_graph_parse(const char *body, size_t length)
 {
 	MemoryContext before = CurrentMemoryContext;
-	char	   *text = to_server_text(body, length);
+	char	   *volatile text = to_server_text(body, length);
 	Jsonb	   *volatile parsed = NULL;
 
 	if (text == NULL)
