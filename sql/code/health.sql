@@ -135,6 +135,7 @@ CREATE OR REPLACE FUNCTION artery.health()
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $$
 DECLARE
     v_old      constant interval := '5 minutes';
