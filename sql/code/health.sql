@@ -8,7 +8,7 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE ROWS 1
 AS 'MODULE_PATHNAME', 'artery_worker_status';
 COMMENT ON FUNCTION artery.worker_status() IS
-'One row of what shared memory knows of the launcher and of this database''s worker: whether artery is preloaded and the database listed in artery.databases, pids, rounds and HTTP requests done, the last error. Times are the machine''s.';
+'One row of what shared memory knows of the launcher and of this database''s worker: whether artery is preloaded and the database listed in artery.databases, pids, rounds and HTTP requests done, the last error.';
 
 CREATE OR REPLACE FUNCTION artery.health_worker()
 RETURNS jsonb
@@ -135,6 +135,7 @@ CREATE OR REPLACE FUNCTION artery.health()
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $$
 DECLARE
     v_old      constant interval := '5 minutes';
@@ -162,7 +163,7 @@ BEGIN
         CASE WHEN (v_changes ->> 'failed_today')::bigint > 0 THEN format('changes failed today: %s', v_changes ->> 'failed_today') END,
         CASE WHEN (v_accounts ->> 'token_stopped')::bigint > 0 THEN 'a token is stopped: set_secret brings a new one' END,
         CASE WHEN (v_jobs ->> 'dead')::bigint > 0 THEN format('dead jobs: %s', v_jobs ->> 'dead') END,
-        CASE WHEN (v_worker ->> 'last_error_at')::timestamptz > clock_timestamp() - interval '10 minutes'
+        CASE WHEN (v_worker ->> 'last_error_at')::timestamptz > v_now - interval '10 minutes'
              THEN 'the worker met an error lately' END], NULL);
     RETURN jsonb_build_object(
         'status', CASE WHEN v_down <> '{}' THEN 'down' WHEN v_problems <> '{}' THEN 'degraded' ELSE 'ok' END,

@@ -24,7 +24,7 @@ SELECT is_empty($$
      WHERE n.nspname = 'artery' AND a.grantee = 0 $$, 'PUBLIC has no right on the schema');
 SELECT set_eq($$
     SELECT name FROM functions f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a WHERE a.grantee = 0 $$,
-    ARRAY['now', 'tenant_visible', 'setting_definitions'],
+    ARRAY['now', 'tenant_visible', 'setting_definitions', 'merge_stages'],
     'PUBLIC may execute only what views and policies call');
 
 -- Functions
@@ -36,7 +36,11 @@ SELECT is_empty($$
     SELECT oid::regprocedure FROM functions WHERE language <> ALL (ARRAY['c', 'sql', 'plpgsql']) $$,
     'functions are in C, SQL or PL/pgSQL only');
 SELECT set_eq($$ SELECT name FROM functions WHERE prosecdef $$, ARRAY[
-    'add_tenant', 'configure_tenant', 'grant_tenant', 'revoke_tenant',
+    'add_tenant', 'configure_tenant', 'grant_tenant', 'revoke_tenant', 'set_stage_values', 'synthetic_revenue_config_check',
+    'expire_clicks', 'reattribute', 'ad_roas', 'register_ad', 'observe_budget', 'record_ad_day', 'record_ad_days',
+    'record_feedback', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'run_scheduled_allocation',
+    'schedule_allocation', 'unschedule_allocation', 'schedule_sql', 'queue_ad_change', 'approve_ad_change',
+    'reject_ad_change', 'cancel_ad_change', 'rollback_ad_change', 'retry_ad_change',
     'enqueue_job', 'claim_jobs', 'complete_job', 'fail_job', 'retry_job', 'health', 'purge'],
     'functions with the owner''s rights are exactly these');
 -- In all of them a tenant that is not the caller's, or a caller who is bound, is refused first: see rls.sql.

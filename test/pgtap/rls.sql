@@ -91,6 +91,7 @@ SELECT throws_ok($$SELECT artery.add_tenant('fill_c')$$, '42501', NULL, 'a bound
 SELECT throws_ok($$SELECT artery.grant_tenant('fill_a', 'artery_fill_b')$$, '42501', NULL, 'a bound role binds nobody');
 SELECT throws_ok($$SELECT artery.revoke_tenant('fill_a', 'artery_fill_a')$$, '42501', NULL, 'a bound role does not free itself');
 SELECT throws_ok('SELECT artery.purge()', '42501', NULL, 'a bound role does not purge');
+SELECT throws_ok('SELECT artery.expire_clicks(artery.now())', '42501', NULL, 'a bound role does not expire clicks');
 SELECT throws_like($$SELECT artery.enqueue_job('fill_b', 'ad-change')$$, 'permission denied for tenant "fill_b"',
                    'the refusal names the tenant asked for');
 SELECT throws_ok($$SELECT artery.enqueue_job('fill_zzz', 'ad-change')$$, '42501', NULL, 'whether a tenant exists is not told');
