@@ -87,6 +87,8 @@ CREATE TABLE artery.ad_change_history (
     new_value   jsonb,
     dry_run     boolean NOT NULL DEFAULT false,
     actor       text,
+    rule        text,
+    next_allowed_at timestamptz,
     checks      jsonb,
     response    jsonb,
     error       text,
@@ -99,5 +101,7 @@ CREATE INDEX ad_change_history_by_campaign ON artery.ad_change_history (tenant_i
 CREATE INDEX ad_change_history_by_time ON artery.ad_change_history USING brin (recorded_at);
 COMMENT ON TABLE artery.ad_change_history IS
 'Append-only: what happened to each change: proposed, approved, blocked, sent steps, failures, with values, checks, response and duration.';
+COMMENT ON COLUMN artery.ad_change_history.rule IS 'Of a blocked attempt: the rule that held it back, until next_allowed_at.';
+COMMENT ON COLUMN artery.ad_change_history.next_allowed_at IS 'When it can pass; NULL where that is not foreseeable.';
 COMMENT ON COLUMN artery.ad_change_history.outcome IS
 'proposed, approved, rejected, cancelled, superseded, blocked, step (part of a ramp applied), completed, retry, failed, unknown, reconciled.';

@@ -239,7 +239,7 @@ block(const ChangeRow *row, const GuardVerdict *guard, TimestampTz moment)
 		.next_allowed_at = guard->next_allowed_at
 	};
 	ChangeRecord record = {.outcome = "blocked",.old = row->reached,.new = row->wish,.checks = guard->checks,
-		.error = guard->rule,.duration_ms = -1
+		.rule = guard->rule,.next_allowed_at = guard->next_allowed_at,.duration_ms = -1
 	};
 	TimestampTz before = TIMESTAMP_NOT_FINITE(row->next_allowed_at) ? DT_NOEND : row->next_allowed_at;
 

@@ -33,10 +33,10 @@ static ArteryStatement move_change = {
 };
 static ArteryStatement insert_history = {
 	"INSERT INTO artery.ad_change_history (tenant_id, change_id, campaign_id, target_id, change_type, attempt, outcome, "
-	"  old_value, new_value, dry_run, checks, response, error, duration_ms, recorded_at) "
-	"VALUES ($1, $2::pg_catalog.uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-	15, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID, JSONBOID, BOOLOID, JSONBOID, JSONBOID,
-	TEXTOID, FLOAT8OID, TIMESTAMPTZOID}, NULL
+	"  old_value, new_value, dry_run, checks, response, error, duration_ms, recorded_at, rule, next_allowed_at) "
+	"VALUES ($1, $2::pg_catalog.uuid, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+	17, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, JSONBOID, JSONBOID, BOOLOID, JSONBOID, JSONBOID,
+	TEXTOID, FLOAT8OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
 static void
@@ -148,8 +148,8 @@ artery_change_move(const ChangeRow *row, const ChangeMove *move, TimestampTz mom
 void
 artery_change_record(const ChangeRow *row, const ChangeRecord *record, TimestampTz moment)
 {
-	Datum		values[15];
-	char		nulls[] = "               ";
+	Datum		values[17];
+	char		nulls[] = "                 ";
 
 	put_text(values, nulls, 0, row->tenant_id);
 	put_text(values, nulls, 1, row->change_id);
@@ -168,6 +168,8 @@ artery_change_record(const ChangeRow *row, const ChangeRecord *record, Timestamp
 	if (record->duration_ms < 0)
 		nulls[13] = 'n';
 	put_time(values, nulls, 14, moment);
+	put_text(values, nulls, 15, record->rule);
+	put_time(values, nulls, 16, record->rule != NULL ? record->next_allowed_at : DT_NOEND);
 	(void) artery_execute(&insert_history, values, nulls, false, 0);
 }
 

@@ -65,6 +65,8 @@ typedef struct ChangeRecord
 	const char *outcome;
 	ChangeValue old;
 	ChangeValue new;
+	const char *rule;			/* that blocks, until next_allowed_at; NULL for none */
+	TimestampTz next_allowed_at;
 	Jsonb	   *checks;
 	Jsonb	   *response;
 	const char *error;

@@ -146,11 +146,11 @@ throttle(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMove *m
 		 TimestampTz moment)
 {
 	move->state = record->outcome = "blocked";
-	move->rule = settlement->rule != NULL ? settlement->rule : "throttled";
+	move->rule = record->rule = settlement->rule != NULL ? settlement->rule : "throttled";
 	move->run_at = settlement->not_before;
 	if (TIMESTAMP_NOT_FINITE(move->run_at))
 		move->run_at = moment + THROTTLE_DEFAULT;
-	move->next_allowed_at = move->run_at;
+	move->next_allowed_at = record->next_allowed_at = move->run_at;
 }
 
 /* May have been applied: read what is in force, soon at first. */

@@ -30,6 +30,11 @@ artery_claim_ad_changes(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 	List	   *claims;
 
+	if (!artery_tenant_visible(""))	/* no tenant may have the empty id, so only a bound role cannot see it */
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to claim changes of all tenants"),
+				 errdetail("The role is bound to certain tenants.")));
 	artery_begin_rows(fcinfo);
 	claims = artery_change_claim(PG_GETARG_INT32(0), &next_due);
 	foreach(cell, claims)
