@@ -56,15 +56,15 @@ static ArteryStatement select_orphans = {
 	"  FROM artery.ad_change c "
 	" WHERE c.tenant_id = $1 AND c.state = 'sending' "
 	"   AND (c.updated_at < $2 OR NOT EXISTS ( "
-	"        SELECT FROM pg_catalog.pg_stat_get_activity(COALESCE(c.sending_worker, 0)) a "
+	"        SELECT FROM pg_catalog.pg_stat_get_activity(GREATEST(c.sending_worker, 0)) a "
 	"         WHERE a.backend_start IS NULL OR a.backend_start = c.sending_started)) "
 	"   FOR UPDATE OF c SKIP LOCKED",
 	2, {TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
 /*
- * A wish for an object whose last change is not known to be applied or not
- * waits until that is known.
+ * What is not known to be applied or not comes first, and a wish for the same
+ * object waits until it is known.
  */
 static ArteryStatement select_due = {
 	"SELECT c.change_id::pg_catalog.text, c.campaign_id "
@@ -76,7 +76,7 @@ static ArteryStatement select_due = {
 	"   AND (c.state = 'unknown' OR NOT EXISTS ( "
 	"        SELECT FROM artery.ad_change o "
 	"         WHERE o.tenant_id = $1 AND o.target_id = c.target_id AND o.state = 'unknown')) "
-	" ORDER BY c.run_at, c.created_at LIMIT 1 "
+	" ORDER BY c.state <> 'unknown', c.run_at, c.created_at LIMIT 1 "
 	"   FOR UPDATE OF c SKIP LOCKED",
 	3, {TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID}, NULL
 };
