@@ -203,7 +203,7 @@ BEGIN
 END $$;
 SELECT pg_temp.five();
 SELECT blocked_rule, new_value, checks -> 'owner_limit' ->> 'count' AS count, checks -> 'owner_limit' ->> 'limit' AS limit, state_now
-  FROM artery.v_safety_check_failures WHERE tenant_id = 'change_b';
+  FROM artery.v_safety_check_failures WHERE tenant_id = 'change_b' ORDER BY recorded_at;
 SELECT actions_last_hour, limit_value, places_left, blocked, completed_last_day
   FROM artery.v_campaign_activity_summary WHERE tenant_id = 'change_b' AND campaign_id = 'campaign_b';
 
