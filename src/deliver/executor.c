@@ -54,6 +54,7 @@ typedef struct Flight
 	FlightStage stage;
 	ChangeClaim claim;
 	MetaCredentials credentials;
+	PauseSubject subject;
 	const HttpAnswer *answer;	/* while it is being looked at */
 	double		duration_ms;	/* of all requests so far */
 	ChangeSettlement settlement;	/* in FLIGHT_SETTLE */
@@ -204,6 +205,7 @@ make_flight(const ChangeClaim *claim, MemoryContext parent)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "artery flight", ALLOCSET_SMALL_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
+	const ArteryTenant *tenant = artery_tenant_find(claim->tenant_id);
 	Flight	   *flight = palloc0(sizeof(Flight));
 
 	flight->context = context;
@@ -221,6 +223,10 @@ make_flight(const ChangeClaim *claim, MemoryContext parent)
 	flight->claim.status = copy_text(claim->status);
 	flight->credentials.token = artery_tenant_secret(claim->tenant_id, "meta_access_token", NULL);
 	flight->credentials.app_secret = artery_tenant_secret(claim->tenant_id, "meta_app_secret", NULL);
+	flight->subject.tenant_id = flight->claim.tenant_id;
+	flight->subject.account_id = flight->claim.account_id;
+	flight->subject.app_id = tenant == NULL ? NULL : copy_text(tenant->settings.meta_app_id);
+	flight->subject.token = flight->credentials.token;
 	MemoryContextSwitchTo(before);
 	return flight;
 }
@@ -298,7 +304,7 @@ begin(Flight *flight)
 		judge(flight, &unseen);
 	else if (flight->credentials.token == NULL)
 		hold(flight, "token", "no meta_access_token is set", NO_TOKEN_WAIT);
-	else if (artery_pause_applies(claim, flight->credentials.token, &until, &rule))
+	else if (artery_pause_applies(&flight->subject, &until, &rule))
 	{
 		flight->settlement.not_before = until;
 		hold(flight, rule, NULL, -1);
@@ -317,7 +323,7 @@ on_answer(Flight *flight)
 
 	flight->duration_ms += answer->duration_ms;
 	flight->settlement.response = artery_meta_summary(answer, &verdict, parsed, &flight->credentials);
-	artery_pause_note(&flight->claim, flight->credentials.token, answer, &verdict);
+	artery_pause_note(&flight->subject, answer, &verdict);
 	switch (flight->stage)
 	{
 		case FLIGHT_READ:

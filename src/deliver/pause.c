@@ -9,6 +9,7 @@
 #include "artery.h"
 
 #include "common/hashfn.h"
+#include "nodes/pg_list.h"
 #include "utils/memutils.h"
 
 #include "deliver/pause.h"
@@ -23,127 +24,143 @@
 typedef struct Pause
 {
 	char		key[KEY_LENGTH];
-	const char *rule;			/* a constant */
 	TimestampTz until;
 } Pause;
 
 static List *pauses = NIL;
 
-static void make_key(char *key, GraphScope scope, const ChangeClaim *claim, const char *token);
-static void pause_until(const char *key, const char *rule, TimestampTz until);
+/* What a pause is for. */
+typedef enum PauseKind
+{
+	PAUSE_APP,
+	PAUSE_ACCOUNT,
+	PAUSE_TOKEN,
+	PAUSE_HUMAN,				/* the account, until a person has cleared it and set a new token, or a day */
+	PAUSE_SETTINGS
+} PauseKind;
+
+#define PAUSE_KINDS (PAUSE_SETTINGS + 1)
+
+static const char *const rules[PAUSE_KINDS] = {
+	"app_throttle", "account_throttle", "token", "account_stopped", "configuration"
+};
+
+static void make_key(char *key, PauseKind kind, const PauseSubject *subject);
+static void pause_for(PauseKind kind, const PauseSubject *subject, int64 seconds);
 static void drop_past(TimestampTz now);
 
 void
-artery_pause_note(const ChangeClaim *claim, const char *token, const HttpAnswer *answer, const GraphVerdict *verdict)
+artery_pause_note(const PauseSubject *subject, const HttpAnswer *answer, const GraphVerdict *verdict)
 {
-	TimestampTz now = artery_clock_moment();
 	GraphUsage	usage = artery_graph_usage(answer->headers);
-	char		key[KEY_LENGTH];
 
-	drop_past(now);
-	make_key(key, verdict->scope, claim, token);
+	drop_past(artery_clock_moment());
 	switch (verdict->class)
 	{
 		case GRAPH_THROTTLE:
-			pause_until(key, verdict->scope == SCOPE_APP ? "app_throttle" : "account_throttle",
-						now + verdict->wait_seconds * USECS_PER_SEC);
+			pause_for(verdict->scope == SCOPE_APP ? PAUSE_APP : PAUSE_ACCOUNT, subject, verdict->wait_seconds);
 			break;
 		case GRAPH_TOKEN:
-			pause_until(key, "token", now + TOKEN_PAUSE * USECS_PER_SEC);
+			pause_for(PAUSE_TOKEN, subject, TOKEN_PAUSE);
 			break;
 		case GRAPH_HUMAN:
-			pause_until(key, "account_stopped", now + (int64) HUMAN_PAUSE * USECS_PER_SEC);
+			pause_for(PAUSE_HUMAN, subject, HUMAN_PAUSE);
 			break;
 		case GRAPH_CONFIG:
-			snprintf(key, sizeof(key), "settings %s %s", artery_settings.meta_base_url,
-					 artery_settings.meta_api_version);
-			pause_until(key, "configuration", now + CONFIG_PAUSE * USECS_PER_SEC);
+			pause_for(PAUSE_SETTINGS, subject, CONFIG_PAUSE);
 			break;
 		default:
 			break;
 	}
 	/* A full quota shows before it is refused; reports have a quota of their own. */
 	if (usage.pause_seconds > 0 && (usage.pause_type == NULL || strcmp(usage.pause_type, "ads_management") == 0) &&
-		(usage.pause_account == NULL || claim->account_id == NULL ||
-		 strcmp(usage.pause_account, claim->account_id) == 0))
-	{
-		make_key(key, usage.pause_scope, claim, token);
-		pause_until(key, usage.pause_scope == SCOPE_APP ? "app_throttle" : "account_throttle",
-					now + usage.pause_seconds * USECS_PER_SEC);
-	}
+		(usage.pause_account == NULL || subject->account_id == NULL ||
+		 strcmp(usage.pause_account, subject->account_id) == 0))
+		pause_for(usage.pause_scope == SCOPE_APP ? PAUSE_APP : PAUSE_ACCOUNT, subject, usage.pause_seconds);
 }
 
 bool
-artery_pause_applies(const ChangeClaim *claim, const char *token, TimestampTz *until, const char **rule)
+artery_pause_applies(const PauseSubject *subject, TimestampTz *until, const char **rule)
 {
-	static const GraphScope scopes[] = {SCOPE_ACCOUNT, SCOPE_TENANT, SCOPE_APP};
-	char		keys[lengthof(scopes) + 1][KEY_LENGTH];
 	ListCell   *cell;
-	int			i;
-
-	for (i = 0; i < (int) lengthof(scopes); i++)
-		make_key(keys[i], scopes[i], claim, token);
-	snprintf(keys[lengthof(scopes)], KEY_LENGTH, "settings %s %s", artery_settings.meta_base_url,
-			 artery_settings.meta_api_version);
+	int			kind;
 
 	*until = artery_clock_moment();
 	*rule = NULL;
-	foreach(cell, pauses)
+	for (kind = 0; kind < PAUSE_KINDS; kind++)
 	{
-		Pause	   *pause = lfirst(cell);
+		char		key[KEY_LENGTH];
 
-		for (i = 0; i < (int) lengthof(keys); i++)
+		make_key(key, (PauseKind) kind, subject);
+		foreach(cell, pauses)
 		{
-			if (pause->until > *until && strcmp(pause->key, keys[i]) == 0)
+			Pause	   *pause = lfirst(cell);
+
+			if (pause->until > *until && strcmp(pause->key, key) == 0)
 			{
 				*until = pause->until;
-				*rule = pause->rule;
+				*rule = rules[kind];
 			}
 		}
 	}
 	return *rule != NULL;
 }
 
-/* Without an account's id the tenant stands for it; the app is known by the address of the API only. */
+/* Where an app or account is not known, the tenant stands for it. */
 static void
-make_key(char *key, GraphScope scope, const ChangeClaim *claim, const char *token)
+make_key(char *key, PauseKind kind, const PauseSubject *subject)
 {
-	uint32		hash = hash_bytes((const unsigned char *) token, strlen(token));
+	uint32		hash = DatumGetUInt32(hash_any((const unsigned char *) subject->token, strlen(subject->token)));
 
-	if (scope == SCOPE_TENANT)
-		snprintf(key, KEY_LENGTH, "token %08x %s", hash, claim->tenant_id);
-	else if (scope == SCOPE_APP)
-		snprintf(key, KEY_LENGTH, "app");
-	else if (claim->account_id != NULL)
-		snprintf(key, KEY_LENGTH, "account %s", claim->account_id);
-	else
-		snprintf(key, KEY_LENGTH, "tenant %s", claim->tenant_id);
+	switch (kind)
+	{
+		case PAUSE_APP:
+			if (subject->app_id != NULL)
+				snprintf(key, KEY_LENGTH, "app %s", subject->app_id);
+			else
+				snprintf(key, KEY_LENGTH, "app of %s", subject->tenant_id);
+			break;
+		case PAUSE_ACCOUNT:
+			if (subject->account_id != NULL)
+				snprintf(key, KEY_LENGTH, "account %s", subject->account_id);
+			else
+				snprintf(key, KEY_LENGTH, "account of %s", subject->tenant_id);
+			break;
+		case PAUSE_TOKEN:
+			snprintf(key, KEY_LENGTH, "token %08x %s", hash, subject->tenant_id);
+			break;
+		case PAUSE_HUMAN:
+			snprintf(key, KEY_LENGTH, "stopped %08x %s", hash, subject->tenant_id);
+			break;
+		case PAUSE_SETTINGS:
+			snprintf(key, KEY_LENGTH, "settings %s %s", artery_settings.meta_base_url,
+					 artery_settings.meta_api_version);
+			break;
+	}
 }
 
 static void
-pause_until(const char *key, const char *rule, TimestampTz until)
+pause_for(PauseKind kind, const PauseSubject *subject, int64 seconds)
 {
+	TimestampTz until = artery_clock_moment() + seconds * USECS_PER_SEC;
+	char		key[KEY_LENGTH];
 	MemoryContext before;
 	ListCell   *cell;
 	Pause	   *pause;
 
+	make_key(key, kind, subject);
 	foreach(cell, pauses)
 	{
 		pause = lfirst(cell);
 		if (strcmp(pause->key, key) == 0)
 		{
-			if (until > pause->until)
-			{
-				pause->until = until;
-				pause->rule = rule;
-			}
+			pause->until = Max(pause->until, until);
 			return;
 		}
 	}
 	before = MemoryContextSwitchTo(TopMemoryContext);
 	pause = palloc0(sizeof(Pause));
 	strlcpy(pause->key, key, sizeof(pause->key));
-	pause->rule = rule;
 	pause->until = until;
 	pauses = lappend(pauses, pause);
 	MemoryContextSwitchTo(before);

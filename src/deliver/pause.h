@@ -13,15 +13,22 @@
 
 #include "datatype/timestamp.h"
 
-#include "deliver/change.h"
 #include "deliver/graph_error.h"
 #include "deliver/http.h"
 
-/* Learn from an answer that came for a claim. A pause is only ever lengthened. */
-extern void artery_pause_note(const ChangeClaim *claim, const char *token, const HttpAnswer *answer,
-							  const GraphVerdict *verdict);
+/* Whose request it is; all but the token may be NULL where not known. */
+typedef struct PauseSubject
+{
+	const char *tenant_id;		/* never NULL */
+	const char *account_id;
+	const char *app_id;
+	const char *token;			/* never NULL */
+} PauseSubject;
 
-/* Must the claim wait? Then *until says by artery's clock how long, and *rule why. */
-extern bool artery_pause_applies(const ChangeClaim *claim, const char *token, TimestampTz *until, const char **rule);
+/* Learn from an answer that came. A pause is only ever lengthened. */
+extern void artery_pause_note(const PauseSubject *subject, const HttpAnswer *answer, const GraphVerdict *verdict);
+
+/* Must the subject wait? Then *until says by artery's clock how long, and *rule why. */
+extern bool artery_pause_applies(const PauseSubject *subject, TimestampTz *until, const char **rule);
 
 #endif							/* ARTERY_DELIVER_PAUSE_H */

@@ -30,6 +30,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
+#include "runtime/shmem.h"
 #include "tenant/tenant.h"
 #include "value/stage.h"
 
@@ -367,6 +368,7 @@ artery_tenant_changed(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "artery.tenant_changed: not called as a trigger");
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	artery_wake_worker_at_commit(); /* what waited for a setting may pass now */
 	return PointerGetDatum(NULL);
 }
 
