@@ -340,7 +340,7 @@ artery_worker_record_error(const char *message)
 	if (slot == NULL)
 		return;
 	LWLockAcquire(artery_shared->lock, LW_EXCLUSIVE);
-	slot->last_error_at = artery_clock_moment();
+	slot->last_error_at = artery_clock_wall();
 	strlcpy(slot->last_error, message, sizeof(slot->last_error));
 	LWLockRelease(artery_shared->lock);
 }
@@ -353,7 +353,7 @@ report_round(bool went_well)
 	slot->requests = artery_http_finished();
 	slot->in_flight = artery_http_in_flight();
 	if (went_well)
-		slot->last_round_at = artery_clock_moment();
+		slot->last_round_at = artery_clock_wall();
 	LWLockRelease(artery_shared->lock);
 }
 
