@@ -37,6 +37,13 @@ text_argument(FunctionCallInfo fcinfo, int index)
 	return PG_ARGISNULL(index) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(index));
 }
 
+/* An empty text in place of none, as some callers send, is none. */
+static char *
+none_if_empty(char *text)
+{
+	return text != NULL && text[0] == '\0' ? NULL : text;
+}
+
 static void
 require(const void *value, const char *what)
 {
@@ -76,8 +83,8 @@ artery_record_stage(PG_FUNCTION_ARGS)
 	require(stage, "stage");
 	move.occurred_at = PG_ARGISNULL(3) ? now : PG_GETARG_TIMESTAMPTZ(3);
 	move.deal_value = PG_ARGISNULL(4) ? NULL : PG_GETARG_NUMERIC(4);
-	move.contact_id = text_argument(fcinfo, 5);
-	move.event_id = text_argument(fcinfo, 6);
+	move.contact_id = none_if_empty(text_argument(fcinfo, 5));
+	move.event_id = none_if_empty(text_argument(fcinfo, 6));
 
 	tenant = artery_tenant_get(tenant_id);
 	move.stage = artery_stage_get(tenant, stage);
@@ -165,8 +172,8 @@ record_element(void *argument)
 	if (deal_value != NULL)
 		move.deal_value = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(deal_value),
 															  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-	move.contact_id = text_field(element->fields, "crm_contact_id");
-	move.event_id = text_field(element->fields, "event_id");
+	move.contact_id = none_if_empty(text_field(element->fields, "crm_contact_id"));
+	move.event_id = none_if_empty(text_field(element->fields, "event_id"));
 	artery_deal_record(element->tenant, &move, element->now, &element->result);
 }
 
