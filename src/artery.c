@@ -9,6 +9,7 @@
 #include "runtime/guc.h"
 #include "runtime/launcher.h"
 #include "runtime/shmem.h"
+#include "tenant/secret_log.h"
 #include "tenant/tenant.h"
 
 ARTERY_MODULE_MAGIC;
@@ -21,6 +22,7 @@ _PG_init(void)
 	artery_guc_init();
 	artery_shmem_init();
 	artery_tenant_init();
+	artery_secret_log_init();
 	if (process_shared_preload_libraries_in_progress)
 		artery_launcher_init();
 }

@@ -120,6 +120,7 @@ AS $$
         'with_meta_token', count(*) FILTER (WHERE EXISTS (
             SELECT FROM artery.tenant_secret s WHERE s.tenant_id = t.tenant_id AND s.name = 'meta_access_token')),
         'token_stopped', count(*) FILTER (WHERE b.rules @> ARRAY['token']),
+        'stopped', count(*) FILTER (WHERE b.rules && ARRAY['account_stopped', 'configuration']),
         'throttled', count(*) FILTER (WHERE b.throttled))
       FROM artery.tenant t
      CROSS JOIN LATERAL (
@@ -129,7 +130,7 @@ AS $$
      WHERE artery.tenant_visible(t.tenant_id)
 $$;
 COMMENT ON FUNCTION artery.health_accounts() IS
-'Part of health(): tenants, and how many of them are enabled, only trying out (dry run), have a token, are stopped by it, or are throttled by Meta.';
+'Part of health(): tenants, and how many of them are enabled, only trying out (dry run), have a token, wait for one, are stopped or throttled by Meta.';
 
 CREATE OR REPLACE FUNCTION artery.health()
 RETURNS jsonb
@@ -161,7 +162,8 @@ BEGIN
         CASE WHEN NOT current_setting('artery.enabled')::boolean THEN 'artery.enabled is off: nothing is sent' END,
         CASE WHEN v_oldest < v_now - v_old THEN format('work has been due since %s', v_oldest) END,
         CASE WHEN (v_changes ->> 'failed_today')::bigint > 0 THEN format('changes failed today: %s', v_changes ->> 'failed_today') END,
-        CASE WHEN (v_accounts ->> 'token_stopped')::bigint > 0 THEN 'a token is stopped: set_secret brings a new one' END,
+        CASE WHEN (v_accounts ->> 'token_stopped')::bigint > 0 THEN 'a token is missing or refused: set_secret brings a new one' END,
+        CASE WHEN (v_accounts ->> 'stopped')::bigint > 0 THEN 'Meta refuses an account or the configuration: see v_pending_changes' END,
         CASE WHEN (v_jobs ->> 'dead')::bigint > 0 THEN format('dead jobs: %s', v_jobs ->> 'dead') END,
         CASE WHEN (v_worker ->> 'last_error_at')::timestamptz > v_now - interval '10 minutes'
              THEN 'the worker met an error lately' END], NULL);

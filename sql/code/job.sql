@@ -72,7 +72,9 @@ BEGIN
         -- Claimed between the two statements: queue a new one.
         EXIT WHEN FOUND;
     END LOOP;
-    PERFORM artery.wake_worker();
+    IF v_config.runs_in = 'worker' THEN
+        PERFORM artery.wake_worker();
+    END IF;
     RETURN v_job_id;
 END
 $$;
@@ -489,21 +491,13 @@ $$;
 COMMENT ON FUNCTION artery.perform_job(text, text, jsonb) IS
 'The work itself of a job that artery''s own worker does; returns its result. data: total_budget and seed of budget-optimization, since and until of attribution-matching, deal_id of synthetic-revenue-calculation, all optional.';
 
-CREATE OR REPLACE FUNCTION artery.worker_job_names()
-RETURNS SETOF text
-LANGUAGE sql IMMUTABLE ROWS 3
-SET search_path = pg_catalog, pg_temp
-AS $$
-    VALUES ('budget-optimization'), ('attribution-matching'), ('synthetic-revenue-calculation')
-$$;
-COMMENT ON FUNCTION artery.worker_job_names() IS 'Jobs that artery''s own worker claims: what perform_job can do.';
-
 CREATE OR REPLACE FUNCTION artery.take_worker_jobs(batch integer)
 RETURNS SETOF artery.job
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT t.* FROM artery.worker_job_names() n, artery.take_jobs(n, 'artery worker', batch, NULL, pg_backend_pid()) t
+    SELECT t.* FROM artery.job_config c, artery.take_jobs(c.job_name, 'artery worker', batch, NULL, pg_backend_pid()) t
+     WHERE c.runs_in = 'worker'
 $$;
 COMMENT ON FUNCTION artery.take_worker_jobs(integer) IS 'Claim due jobs for artery''s own worker, up to the batch of each name.';
 
@@ -514,16 +508,16 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT least(
         (SELECT min(greatest(j.run_at, coalesce(l.passes_at, j.run_at)))
-           FROM artery.worker_job_names() n
-           JOIN artery.job_config c ON c.job_name = n
-           JOIN artery.job j ON j.job_name = n AND j.state = 'queued'
+           FROM artery.job_config c
+           JOIN artery.job j ON j.job_name = c.job_name AND j.state = 'queued'
            JOIN artery.tenant t ON t.tenant_id = j.tenant_id AND coalesce((t.settings ->> 'enabled')::boolean, true)
            LEFT JOIN LATERAL (
                 SELECT r.started_at + interval '1 hour' AS passes_at
                   FROM artery.job_rate_limit_tracker r
-                 WHERE r.tenant_id = j.tenant_id AND r.job_name = n
+                 WHERE r.tenant_id = j.tenant_id AND r.job_name = c.job_name
                  ORDER BY r.started_at DESC
-                OFFSET c.rate_limit_per_hour - 1 LIMIT 1) l ON c.rate_limit_per_hour IS NOT NULL),
+                OFFSET c.rate_limit_per_hour - 1 LIMIT 1) l ON c.rate_limit_per_hour IS NOT NULL
+          WHERE c.runs_in = 'worker'),
         (SELECT min(j.lease_until) FROM artery.job j WHERE j.state = 'active'))
 $$;
 COMMENT ON FUNCTION artery.next_job_at() IS

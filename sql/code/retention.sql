@@ -46,6 +46,27 @@ $$;
 COMMENT ON FUNCTION artery.purge_before(text, text, text, timestamptz, integer) IS
 'Delete at most a batch of the rows of a table that are older; returns how many.';
 
+CREATE OR REPLACE FUNCTION artery.purge_cron_log(before timestamptz, batch integer)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_deleted bigint := 0;
+BEGIN
+    IF to_regclass('cron.job_run_details') IS NOT NULL THEN
+        EXECUTE 'DELETE FROM cron.job_run_details d WHERE d.runid = ANY (ARRAY('
+                'SELECT x.runid FROM cron.job_run_details x '
+                'WHERE x.end_time < $1 AND x.command LIKE ''SELECT artery.%'' LIMIT $2))'
+            USING before, batch;
+        GET DIAGNOSTICS v_deleted = ROW_COUNT;
+    END IF;
+    RETURN v_deleted;
+END
+$$;
+COMMENT ON FUNCTION artery.purge_cron_log(timestamptz, integer) IS
+'Delete at most a batch of what pg_cron, where it is in this database, logged of artery''s own schedules; returns how many rows.';
+
 CREATE OR REPLACE FUNCTION artery.purge(batch integer DEFAULT 5000)
 RETURNS TABLE (table_name text, deleted bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -67,6 +88,12 @@ BEGIN
                                        artery.now() - v_days * interval '1 day', batch);
         RETURN NEXT;
     END LOOP;
+    v_days := current_setting('artery.retention_cron_log')::integer;
+    IF v_days > 0 THEN
+        table_name := 'cron.job_run_details';
+        deleted := artery.purge_cron_log(artery.now() - v_days * interval '1 day', batch);
+        RETURN NEXT;
+    END IF;
     -- Starts count for an hour; the limit looks back no further.
     table_name := 'job_rate_limit_tracker';
     deleted := artery.purge_before('job_rate_limit_tracker', 'started_at', NULL, artery.now() - interval '2 hours', batch);

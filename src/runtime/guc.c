@@ -118,6 +118,8 @@ define_retention_settings(void)
 					 &artery_settings.retention_change_history, 730);
 	define_retention("artery.retention_clicks", "Age of clicks.",
 					 &artery_settings.retention_clicks, 90);
+	define_retention("artery.retention_cron_log", "Age of what pg_cron logged of artery's schedules.",
+					 &artery_settings.retention_cron_log, 0);
 	define_retention("artery.retention_evidence", "Age of what landing pages knew of a contact.",
 					 &artery_settings.retention_evidence, 90);
 	define_retention("artery.retention_job_history", "Age of the history of jobs.",

@@ -23,6 +23,7 @@ typedef struct ArterySettings
 	int			retention_attribution_log;
 	int			retention_change_history;
 	int			retention_clicks;
+	int			retention_cron_log;
 	int			retention_evidence;
 	int			retention_job_history;
 	int			retention_webhook_events;
