@@ -6,8 +6,8 @@
  * The body is read before that only to learn which portals, so which tenants'
  * secrets, come into question; what is wrong with it is told only to who
  * signed it. Raw events are stored before the first is processed. Events are
- * processed in the order of their deals, so that two deliveries at once cannot
- * wait for each other in a circle; the answers are in the order of the body.
+ * processed in the order of their deals, and times, so that two deliveries at
+ * once cannot wait for each other in a circle; the answers are in the order of the body.
  */
 #include "artery.h"
 
@@ -418,6 +418,7 @@ settle_ownership(WebhookCall *call)
 	}
 }
 
+/* By tenant, deal and time; at one time as they came. */
 static int
 compare_events(const void *left, const void *right)
 {
@@ -427,6 +428,8 @@ compare_events(const void *left, const void *right)
 
 	if (order == 0)
 		order = strcmp(a->deal_id ? a->deal_id : "", b->deal_id ? b->deal_id : "");
+	if (order == 0 && a->occurred_at != b->occurred_at)
+		order = a->occurred_at < b->occurred_at ? -1 : 1;
 	return order != 0 ? order : a->index - b->index;
 }
 
