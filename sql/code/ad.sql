@@ -77,6 +77,8 @@ RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_observed text;
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
     PERFORM artery.check_id(ad_id, 'ad_id'), artery.check_id(campaign_id, 'campaign_id'),
@@ -88,17 +90,28 @@ BEGIN
             USING ERRCODE = '22003', DETAIL = 'It is a share between 0 and 1.';
     END IF;
 
+    SELECT o.budget_owner_id INTO v_observed
+      FROM artery.budget_owner o
+     WHERE o.tenant_id = register_ad.tenant_id AND o.budget IS NOT NULL
+       AND o.budget_owner_id = ANY (ARRAY[register_ad.adset_id, register_ad.campaign_id])
+     ORDER BY o.budget_owner_id = register_ad.adset_id DESC NULLS LAST LIMIT 1;
     INSERT INTO artery.ad_state AS s (tenant_id, ad_id, campaign_id, adset_id, budget_owner_id, dna_score, first_seen, updated_at)
     VALUES (register_ad.tenant_id, register_ad.ad_id, register_ad.campaign_id, register_ad.adset_id,
-            register_ad.budget_owner_id, register_ad.dna_score, register_ad.first_seen, artery.now())
+            coalesce(register_ad.budget_owner_id, v_observed), register_ad.dna_score, register_ad.first_seen, artery.now())
     ON CONFLICT ON CONSTRAINT ad_state_pkey DO UPDATE
        SET campaign_id = excluded.campaign_id,
            adset_id = coalesce(excluded.adset_id, s.adset_id),
-           budget_owner_id = coalesce(excluded.budget_owner_id, s.budget_owner_id),
+           budget_owner_id = coalesce(register_ad.budget_owner_id, s.budget_owner_id, v_observed),
            dna_score = coalesce(excluded.dna_score, s.dna_score),
            first_seen = least(excluded.first_seen, s.first_seen),
            updated_at = excluded.updated_at;
 
+    -- What the ad tells about the owners it names.
+    UPDATE artery.budget_owner o
+       SET campaign_id = register_ad.campaign_id, updated_at = artery.now(),
+           owner_type = CASE WHEN o.budget_owner_id = register_ad.campaign_id THEN 'campaign' ELSE 'adset' END
+     WHERE o.tenant_id = register_ad.tenant_id AND o.campaign_id IS NULL
+       AND o.budget_owner_id = ANY (ARRAY[register_ad.budget_owner_id, register_ad.adset_id, register_ad.campaign_id]);
     IF budget_owner_id IS NOT NULL THEN
         INSERT INTO artery.budget_owner AS o (tenant_id, budget_owner_id, owner_type, campaign_id, updated_at)
         VALUES (register_ad.tenant_id, register_ad.budget_owner_id,
@@ -106,48 +119,56 @@ BEGIN
                 register_ad.campaign_id, artery.now())
         ON CONFLICT ON CONSTRAINT budget_owner_pkey DO NOTHING;
     END IF;
-    PERFORM artery.link_budget_owners(tenant_id, ARRAY[budget_owner_id, adset_id, campaign_id]);
     RETURN ad_id;
 END
 $$;
 COMMENT ON FUNCTION artery.register_ad(text, text, text, text, text, timestamptz, float8) IS
 'Make an ad known, or change what is known of it: given values replace, NULL leaves as it is, the earliest first_seen stays. Returns the ad_id.';
 
-CREATE OR REPLACE FUNCTION artery.link_budget_owners(tenant_id text, owner_ids text[])
+CREATE OR REPLACE FUNCTION artery.link_budget_owner(tenant_id text, budget_owner_id text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+-- plans made while the tables are new and empty must not stay with reading them whole
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
+DECLARE
+    v_type     text;
+    v_campaign text;
 BEGIN
-    -- An owner learns its kind and campaign from the ads that name it ...
+    -- The owner learns its kind and campaign from an ad that names it ...
+    SELECT k.owner_type, k.campaign_id INTO v_type, v_campaign
+      FROM ((SELECT 1 AS place, 'adset' AS owner_type, s.campaign_id FROM artery.ad_state s
+              WHERE s.tenant_id = link_budget_owner.tenant_id AND s.adset_id = link_budget_owner.budget_owner_id LIMIT 1)
+            UNION ALL
+            (SELECT 2, 'campaign', s.campaign_id FROM artery.ad_state s
+              WHERE s.tenant_id = link_budget_owner.tenant_id AND s.campaign_id = link_budget_owner.budget_owner_id LIMIT 1)
+            UNION ALL
+            (SELECT 3, 'adset', s.campaign_id FROM artery.ad_state s
+              WHERE s.tenant_id = link_budget_owner.tenant_id AND s.budget_owner_id = link_budget_owner.budget_owner_id
+              LIMIT 1)) k
+     ORDER BY k.place LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     UPDATE artery.budget_owner o
-       SET owner_type = CASE WHEN k.is_adset THEN 'adset' ELSE 'campaign' END,
-           campaign_id = coalesce(o.campaign_id, k.campaign_id), updated_at = artery.now()
-      FROM (SELECT i.id, bool_or(s.adset_id = i.id OR s.campaign_id <> i.id) AS is_adset,
-                   min(s.campaign_id) AS campaign_id
-              FROM unnest(owner_ids) i(id)
-              JOIN artery.ad_state s
-                ON s.tenant_id = link_budget_owners.tenant_id
-               AND (s.adset_id = i.id OR s.campaign_id = i.id OR s.budget_owner_id = i.id)
-             GROUP BY i.id) k
-     WHERE o.tenant_id = link_budget_owners.tenant_id AND o.budget_owner_id = k.id
-       AND (o.campaign_id IS NULL OR o.owner_type <> CASE WHEN k.is_adset THEN 'adset' ELSE 'campaign' END);
+       SET owner_type = v_type, campaign_id = coalesce(o.campaign_id, v_campaign), updated_at = artery.now()
+     WHERE o.tenant_id = link_budget_owner.tenant_id AND o.budget_owner_id = link_budget_owner.budget_owner_id
+       AND (o.owner_type <> v_type OR o.campaign_id IS NULL AND v_campaign IS NOT NULL);
 
-    -- ... and ads without an owner get the observed one: ad set before campaign.
-    UPDATE artery.ad_state s
-       SET budget_owner_id = o.budget_owner_id, updated_at = artery.now()
-      FROM artery.budget_owner o
-     WHERE s.tenant_id = link_budget_owners.tenant_id AND o.tenant_id = link_budget_owners.tenant_id
-       AND s.budget_owner_id IS NULL AND o.budget IS NOT NULL
-       AND o.budget_owner_id = ANY (owner_ids)
-       AND (o.budget_owner_id = s.adset_id
-            OR o.budget_owner_id = s.campaign_id AND NOT EXISTS (
-                SELECT FROM artery.budget_owner a
-                 WHERE a.tenant_id = s.tenant_id AND a.budget_owner_id = s.adset_id AND a.budget IS NOT NULL));
+    -- ... and ads without an owner get it: ad set before campaign.
+    UPDATE artery.ad_state s SET budget_owner_id = s.adset_id, updated_at = artery.now()
+     WHERE s.tenant_id = link_budget_owner.tenant_id AND s.adset_id = link_budget_owner.budget_owner_id
+       AND s.budget_owner_id IS NULL;
+    UPDATE artery.ad_state s SET budget_owner_id = s.campaign_id, updated_at = artery.now()
+     WHERE s.tenant_id = link_budget_owner.tenant_id AND s.campaign_id = link_budget_owner.budget_owner_id
+       AND s.budget_owner_id IS NULL
+       AND NOT EXISTS (SELECT FROM artery.budget_owner a
+                        WHERE a.tenant_id = s.tenant_id AND a.budget_owner_id = s.adset_id AND a.budget IS NOT NULL);
 END
 $$;
-COMMENT ON FUNCTION artery.link_budget_owners(text, text[]) IS
-'Join ads and the owners of their budgets after either became known.';
+COMMENT ON FUNCTION artery.link_budget_owner(text, text) IS
+'Join a budget owner that was observed and the ads it pays for.';
 
 CREATE OR REPLACE FUNCTION artery.observe_budget(
     tenant_id text, budget_owner_id text, budget numeric, observed_at timestamptz DEFAULT artery.now())
@@ -176,7 +197,7 @@ BEGIN
         VALUES (observe_budget.tenant_id, observe_budget.budget_owner_id, observe_budget.observed_at,
                 observe_budget.budget, 'observed');
     END IF;
-    PERFORM artery.link_budget_owners(tenant_id, ARRAY[budget_owner_id]);
+    PERFORM artery.link_budget_owner(tenant_id, budget_owner_id);
 END
 $$;
 COMMENT ON FUNCTION artery.observe_budget(text, text, numeric, timestamptz) IS
@@ -347,7 +368,10 @@ BEGIN
            clicks = CASE WHEN d.source = 'feedback' THEN excluded.clicks ELSE d.clicks END,
            spend = CASE WHEN d.source = 'feedback' THEN excluded.spend ELSE d.spend END,
            pipeline_value = excluded.pipeline_value, cash_revenue = excluded.cash_revenue,
-           updated_at = excluded.updated_at;
+           updated_at = excluded.updated_at
+     WHERE (d.pipeline_value, d.cash_revenue) <> (excluded.pipeline_value, excluded.cash_revenue)
+        OR d.source = 'feedback'
+           AND (d.impressions, d.clicks, d.spend) <> (excluded.impressions, excluded.clicks, excluded.spend);
     PERFORM artery.sum_ad_days(tenant_id, ad_id);
 END
 $$;

@@ -195,6 +195,34 @@ $$;
 COMMENT ON FUNCTION artery.ad_decision(text, text, timestamptz) IS
 'kill, scale or maintain an ad: scale above ROAS 3.0; kill below 0.5 after 200 spent, but never before it is 2 days old and spent 100.';
 
+CREATE OR REPLACE FUNCTION artery.adopt_ads(tenant_id text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO artery.ad_state AS s (tenant_id, ad_id, campaign_id, adset_id, first_seen, updated_at)
+    SELECT adopt_ads.tenant_id, v.ad_id, e.campaign_id, e.adset_id, coalesce(e.first_seen, artery.now()), artery.now()
+      FROM artery.ad_value(adopt_ads.tenant_id) v
+      LEFT JOIN artery.ad_state k ON k.tenant_id = adopt_ads.tenant_id AND k.ad_id = v.ad_id
+      CROSS JOIN LATERAL (
+          SELECT max(x.campaign_id) AS campaign_id, max(x.adset_id) AS adset_id, min(x.seen_at) AS first_seen
+            FROM (SELECT d.campaign_id, d.adset_id, d.first_event_at AS seen_at FROM artery.deal d
+                   WHERE d.tenant_id = adopt_ads.tenant_id AND d.ad_id = v.ad_id
+                  UNION ALL
+                  SELECT c.campaign_id, c.adset_id, c.conversion_timestamp FROM artery.conversion_tracking c
+                   WHERE c.tenant_id = adopt_ads.tenant_id AND c.ad_id = v.ad_id) x) e
+     WHERE k.campaign_id IS NULL
+     ORDER BY v.ad_id
+    ON CONFLICT ON CONSTRAINT ad_state_pkey DO UPDATE
+       SET campaign_id = excluded.campaign_id, adset_id = coalesce(s.adset_id, excluded.adset_id),
+           updated_at = excluded.updated_at
+     WHERE s.campaign_id IS NULL AND excluded.campaign_id IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION artery.adopt_ads(text) IS
+'Make ads known that earned something though nobody registered them, with the campaign their clicks named.';
+
 CREATE OR REPLACE FUNCTION artery.allocation_inputs(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
     OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT inputs jsonb)
@@ -285,6 +313,7 @@ BEGIN
         RETURN;
     END IF;
 
+    PERFORM artery.adopt_ads(tenant_id);
     v_seed := coalesce(seed, artery.fresh_seed());
     v_run_id := artery.store_allocation(tenant_id, v_total, v_seed, as_of, v_settings);
     IF v_run_id IS NULL THEN

@@ -22,6 +22,7 @@ typedef struct Remainder
 	int			index;
 } Remainder;
 
+static int64 sum_units(const int64 *units, int n);
 static double clamped_sum(const double *shares, const int64 *low, const int64 *high, int n, double factor);
 static double common_factor(const double *shares, const int64 *low, const int64 *high, int n, int64 total);
 static void settle_rest(Remainder *remainders, const int64 *low, const int64 *high, int n, int64 rest, int64 *units);
@@ -82,8 +83,8 @@ artery_allotment_split(const double *shares, int n, int64 total, int64 *units)
 int64
 artery_allotment_bounded(const double *shares, const int64 *low, const int64 *high, int n, int64 total, int64 *units)
 {
-	int64		least = artery_allotment_sum(low, n);
-	int64		most = artery_allotment_sum(high, n);
+	int64		least = sum_units(low, n);
+	int64		most = sum_units(high, n);
 	int64		rest = total;
 	Remainder  *remainders;
 	double		factor;
@@ -112,17 +113,16 @@ artery_allotment_bounded(const double *shares, const int64 *low, const int64 *hi
 	return 0;
 }
 
-int64
-artery_allotment_sum(const int64 *units, int n)
+/* Sum of amounts that are not negative; the largest number if that is too small for it. */
+static int64
+sum_units(const int64 *units, int n)
 {
 	int64		sum = 0;
 	int			i;
 
 	for (i = 0; i < n; i++)
 		if (pg_add_s64_overflow(sum, units[i], &sum))
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("budgets are too large to be added up")));
+			return PG_INT64_MAX;
 	return sum;
 }
 

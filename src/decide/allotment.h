@@ -25,7 +25,4 @@ extern void artery_allotment_split(const double *shares, int n, int64 total, int
 extern int64 artery_allotment_bounded(const double *shares, const int64 *low, const int64 *high, int n,
 									  int64 total, int64 *units);
 
-/* Sum of amounts; error 22003 beyond 64 bits. */
-extern int64 artery_allotment_sum(const int64 *units, int n);
-
 #endif							/* ARTERY_DECIDE_ALLOTMENT_H */

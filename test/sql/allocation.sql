@@ -104,3 +104,12 @@ SELECT * FROM artery.allocate_budget('allocation', -1);
 SELECT * FROM artery.allocate_budget('allocation', 'NaN');
 SELECT * FROM artery.allocate_budget('allocation', 100, as_of => '2009-01-01');
 SELECT * FROM artery.allocate_budget('allocation', 100, as_of => NULL);
+\set VERBOSITY default
+
+-- an ad that earned a deal though nobody registered it takes part, with its campaign
+SELECT artery.add_tenant('allocation adopted', 'service_business');
+INSERT INTO artery.deal (tenant_id, deal_id, stage, stage_value, first_event_at, ad_id, campaign_id, adset_id, updated_at)
+VALUES ('allocation adopted', 'd1', 'lead', 0, '2024-03-04 00:00+00', 'ad_1', 'c1', NULL, artery.now()),
+       ('allocation adopted', 'd2', 'appointment_scheduled', 2250, '2024-03-03 00:00+00', 'ad_1', 'c1', 's1', artery.now());
+SELECT ad_id, budget_owner_id, recommended_budget FROM artery.allocate_budget('allocation adopted', 100);
+SELECT ad_id, campaign_id, adset_id, first_seen FROM artery.ad_state WHERE tenant_id = 'allocation adopted';

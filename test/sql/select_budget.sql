@@ -67,6 +67,8 @@ SELECT metrics ->> 'ignored_keys' AS ignored FROM artery.select_budget(
     '[{"ad_id": "a", "impressions": 1, "clicks": 0, "spend": 1, "pipeline_value": 0, "age_hours": 1, "max_buget": 5, "name": "x"}]', 10);
 -- 100,000 ads
 SELECT count(*), sum(recommended_budget) FROM artery.select_budget(ads(100000), 123456.78, seed => 5);
+-- the largest total, to the last cent
+SELECT sum(recommended_budget) FROM artery.select_budget(ads(3), 999999999999.99, seed => 5);
 
 -- refused
 SELECT * FROM artery.select_budget(NULL, 100);
