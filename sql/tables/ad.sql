@@ -22,8 +22,8 @@ CREATE INDEX ad_state_by_adset ON artery.ad_state (tenant_id, adset_id);
 CREATE INDEX ad_state_by_campaign ON artery.ad_state (tenant_id, campaign_id);
 COMMENT ON TABLE artery.ad_state IS 'Ads with their totals. Meta keeps budgets on ad sets or campaigns: budget_owner_id names the one that pays for the ad.';
 COMMENT ON COLUMN artery.ad_state.spend IS 'Total in the account''s currency.';
-COMMENT ON COLUMN artery.ad_state.pipeline_value IS 'Present value of the ad''s deals and conversions in the account''s currency.';
-COMMENT ON COLUMN artery.ad_state.cash_revenue IS 'Real value of won deals and purchases in the account''s currency.';
+COMMENT ON COLUMN artery.ad_state.pipeline_value IS 'What record_feedback told, in the account''s currency. What is attributed stays with deals and conversions; decisions take the greater of the two.';
+COMMENT ON COLUMN artery.ad_state.cash_revenue IS 'What record_feedback told, in the account''s currency; see pipeline_value.';
 
 -- One row: an ad on a day of the ad account.
 CREATE TABLE artery.ad_day (
