@@ -58,5 +58,6 @@ artery_blended_confidence(const BlendedInput *input, const BlendedScore *score)
 {
 	double		mean = (Min(input->impressions / 1000.0, 1.0) + Min(input->age_hours / 72.0, 1.0) + score->final) / 3.0;
 
-	return Min(mean, 1.0);
+	/* stated with four digits: more would be noise */
+	return rint(Min(mean, 1.0) * 10000.0) / 10000.0;
 }

@@ -132,8 +132,8 @@ INSERT INTO advice VALUES
      40.0, 60.0, 50.0, 0.3776, 'Strong CTR (1.0%) in early phase (age: 12.0h). Scaling up.'),
     ('{"ad_id": "ad_3", "impressions": 90000, "clicks": 900, "spend": 7000, "pipeline_value": 1000, "age_hours": 240}', 200.0,
      700.0, 350.0, -50.0, 0.6667, 'Poor performance (CTR: 1.0%, ROAS: 0.14x). Cutting budget.');
-SELECT e.ad_id, e.current_budget, e.recommended_budget, e.change_percentage, round(e.confidence::numeric, 4) AS confidence, e.reason,
-       (e.current_budget, e.recommended_budget, e.change_percentage, round(e.confidence::numeric, 4), e.reason)
+SELECT e.ad_id, e.current_budget, e.recommended_budget, e.change_percentage, e.confidence, e.reason,
+       (e.current_budget, e.recommended_budget, e.change_percentage, e.confidence, e.reason)
        = (a.current_budget, a.recommended_budget, a.change_percentage, a.confidence, a.reason) AS as_expected
   FROM advice a CROSS JOIN LATERAL artery.explain_budget(a.ad, a.wanted, 0.5) e;
 -- the other reasons: an old ad that earns, one that does not, a tired one, small steps
