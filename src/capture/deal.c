@@ -250,7 +250,13 @@ lock_or_create(const char *tenant_id, const char *deal_id, DealRow *deal)
 	values[2] = TimestampTzGetDatum(artery_clock_now());
 	if (lock_row(values, deal))
 		return;
-	(void) artery_execute(&insert_deal, values, NULL, false, 0);
+	if (artery_execute(&insert_deal, values, NULL, false, 0) == 1)
+	{
+		/* Ours alone until we commit. */
+		memset(deal, 0, sizeof(DealRow));
+		deal->method = pstrdup("unattributed");
+		return;
+	}
 	if (!lock_row(values, deal))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

@@ -145,6 +145,8 @@ find_header(Jsonb *headers, const char *name)
 		if (key.val.string.len != (int) strlen(name) ||
 			pg_strncasecmp(key.val.string.val, name, key.val.string.len) != 0)
 			continue;
+		if (value.type == jbvNull)
+			continue;
 		/* Present, if in a strange form: then it matches nothing. */
 		return value.type == jbvString || value.type == jbvNumeric ? artery_json_scalar_text(&value) : pstrdup("");
 	}

@@ -147,7 +147,8 @@ SELECT w.what, pg_temp.judge(body, w.headers, 'POST', uri, 1795000002000)
         'X-HubSpot-Signature-v3', 'AAAA', 'X-HubSpot-Request-Timestamp', '1795000001000')),
     (7, 'v1 and an empty v3', jsonb_build_object('X-HubSpot-Signature', v1, 'X-HubSpot-Signature-v3', '',
         'X-HubSpot-Request-Timestamp', '1795000001000')),
-    (8, 'v1 of another', jsonb_build_object('X-HubSpot-Signature', v2))
+    (8, 'v1 and a null v3', jsonb_build_object('X-HubSpot-Signature', v1, 'X-HubSpot-Signature-v3', NULL)),
+    (9, 'v1 of another', jsonb_build_object('X-HubSpot-Signature', v2))
   ) w(position, what, headers) ORDER BY w.position
 $$;
 SELECT * FROM pg_temp.judge_old(:'body', :'uri', :'v1', :'v2');
