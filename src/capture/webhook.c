@@ -284,6 +284,14 @@ same_tenant(const ArteryTenant *left, const ArteryTenant *right)
 	return left == right || strcmp(left->tenant_id, right->tenant_id) == 0;
 }
 
+/* May the call be the tenant's at all: is it the role's, and does it accept the signature's version? */
+static bool
+accepts(const WebhookCall *call, const ArteryTenant *tenant)
+{
+	return artery_tenant_visible(tenant->tenant_id) &&
+		(call->request.version == SIGNATURE_V3 || tenant->settings.hubspot_allow_v1);
+}
+
 /* Did the tenant sign the call? If so it is the signer. */
 static bool
 try_signer(WebhookCall *call, const ArteryTenant *tenant)
@@ -291,7 +299,7 @@ try_signer(WebhookCall *call, const ArteryTenant *tenant)
 	char	   *secrets[2];
 	int			i;
 
-	if (call->request.version != SIGNATURE_V3 && !tenant->settings.hubspot_allow_v1)
+	if (!accepts(call, tenant))
 		return false;
 	call->request.uri = tenant->settings.hubspot_webhook_url ? tenant->settings.hubspot_webhook_url : call->uri;
 	secrets[0] = artery_tenant_secret(tenant->tenant_id, "hubspot_client_secret", &secrets[1]);
@@ -373,7 +381,7 @@ check_body(const WebhookCall *call)
 				 errdetail("An event is a JSON object.")));
 }
 
-/* May the signer speak for this tenant: has it the same secret, and does it accept the version? */
+/* May the signer speak for this tenant: has it the same secret? */
 static bool
 shares_secret(const WebhookCall *call, const ArteryTenant *tenant)
 {
@@ -382,7 +390,7 @@ shares_secret(const WebhookCall *call, const ArteryTenant *tenant)
 
 	if (same_tenant(tenant, call->signer))
 		return true;
-	if (call->request.version != SIGNATURE_V3 && !tenant->settings.hubspot_allow_v1)
+	if (!accepts(call, tenant))
 		return false;
 	secret = artery_tenant_secret(tenant->tenant_id, "hubspot_client_secret", &previous);
 	return (secret != NULL && strcmp(secret, call->secret) == 0) ||

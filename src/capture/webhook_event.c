@@ -26,6 +26,7 @@
 #define DEAL_TYPE "0-3"
 #define CONTACT_TYPE "0-1"
 #define DIGEST_LENGTH 32
+#define MAX_PORTAL 64			/* bytes of a portal that is none, as we show it */
 
 typedef struct ProcessStep
 {
@@ -60,6 +61,8 @@ artery_webhook_read_portal(WebhookEvent *event)
 	int64		portal_id;
 
 	event->portal = artery_json_field_text(event->payload, "portalId");
+	if (event->portal != NULL && strlen(event->portal) > MAX_PORTAL)
+		event->portal[pg_mbcliplen(event->portal, strlen(event->portal), MAX_PORTAL)] = '\0';
 	portal_id = parse_digits(event->portal);
 	event->portal_id = portal_id > 0 ? portal_id : 0;
 }

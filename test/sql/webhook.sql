@@ -184,5 +184,13 @@ SET ROLE hook_role;
 SELECT pg_temp.send(pg_temp.event(101, 40, 'lead', 1, 1)) ->> 'status';
 SELECT pg_temp.send(pg_temp.event(101, 40, 'closedwon', 2, 2)) ->> 'status';
 RESET ROLE;
+-- Bound to one tenant of the agency it takes in nothing for the other.
+SELECT artery.grant_tenant('hook_b', 'hook_role');
+SET ROLE hook_role;
+SELECT r ->> 'status' AS status FROM jsonb_array_elements(pg_temp.send(format('[%s,%s]', pg_temp.event(101, 41, 'lead', 1, 1),
+    pg_temp.event(201, 41, 'lead', 1, 1))) -> 'results') r;
+SELECT pg_temp.judge(convert_to(pg_temp.event(301, 41, 'lead', 1, 1), 'UTF8'), 'own secret', 'https://hook.example.com/own');
+RESET ROLE;
+DELETE FROM artery.tenant_role WHERE role_name = 'hook_role';
 DROP OWNED BY hook_role;
 DROP ROLE hook_role;
