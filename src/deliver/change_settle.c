@@ -195,8 +195,8 @@ settle_locked(ChangeRow *row, const ChangeSettlement *settlement, TimestampTz mo
 		else if (settlement->outcome == OUTCOME_THROTTLED)
 		{
 			throttle(row, settlement, &move, &record, moment);
-			say = row->blocked_rule == NULL || strcmp(row->blocked_rule, move.rule) != 0 ||
-				row->next_allowed_at != move.next_allowed_at;
+			/* a wait prolonged again and again (no token yet) is told once */
+			say = row->blocked_rule == NULL || strcmp(row->blocked_rule, move.rule) != 0;
 		}
 		else
 			retry(row, settlement, &move, &record, moment);
