@@ -3,6 +3,8 @@
 SET client_min_messages = warning;
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
+-- Claims are over all tenants: what other tests left shall not be claimed here.
+UPDATE artery.tenant SET settings = settings || '{"enabled": false}';
 SELECT artery.add_tenant('change_a', settings => '{"dry_run": false, "fuzz_percent": 0, "jitter_ms_min": 0, "jitter_ms_max": 0}'),
        artery.add_tenant('change_b', settings => '{"dry_run": false, "fuzz_percent": 0, "jitter_ms_min": 0, "jitter_ms_max": 0}');
 SELECT artery.register_ad('change_a', 'ad_1', 'campaign_1', 'set_1', 'set_1'),
@@ -240,3 +242,4 @@ SELECT tenant_id, count(*) FROM (SELECT * FROM artery.claim_ad_changes(2) UNION 
 SELECT tenant_id FROM artery.claim_ad_changes(1);
 SELECT count(*) FROM artery.claim_ad_changes(100);
 DELETE FROM artery.ad_change WHERE tenant_id IN ('change_many', 'change_few');
+UPDATE artery.tenant SET settings = settings || '{"enabled": false}' WHERE tenant_id LIKE 'change\__%';
