@@ -18,6 +18,7 @@ AS $$
     SELECT jsonb_build_object(
         'state', CASE WHEN NOT w.preloaded THEN 'not preloaded'
                       WHEN w.worker_pid IS NOT NULL THEN 'running'
+                      WHEN pg_is_in_recovery() THEN 'standby'
                       WHEN w.listed THEN 'missing'
                       ELSE 'not listed' END,
         'pid', w.worker_pid, 'started_at', w.started_at, 'last_round_at', w.last_round_at, 'rounds', w.rounds,

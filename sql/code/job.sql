@@ -174,15 +174,16 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_tenants text[] := '{}';
-    v_tenant  text := '';
+    v_tenant  text := tenant_id;
 BEGIN
-    -- From tenant to tenant along the index, however many jobs each has.
     LOOP
-        SELECT j.tenant_id INTO v_tenant FROM artery.job j
-         WHERE j.state = 'queued' AND j.tenant_id > v_tenant
-           AND (tenants_with_due_jobs.tenant_id IS NULL OR j.tenant_id = tenants_with_due_jobs.tenant_id)
-         ORDER BY j.tenant_id LIMIT 1;
-        EXIT WHEN NOT FOUND;
+        IF tenant_id IS NULL THEN
+            -- From tenant to tenant along the index, however many jobs each has.
+            SELECT j.tenant_id INTO v_tenant FROM artery.job j
+             WHERE j.state = 'queued' AND j.tenant_id > coalesce(v_tenant, '')
+             ORDER BY j.tenant_id LIMIT 1;
+            EXIT WHEN NOT FOUND;
+        END IF;
         IF EXISTS (SELECT FROM artery.job j
                     WHERE j.tenant_id = v_tenant AND j.job_name = tenants_with_due_jobs.job_name
                       AND j.state = 'queued' AND j.run_at <= as_of)
@@ -191,6 +192,7 @@ BEGIN
            AND artery.tenant_visible(v_tenant) THEN
             v_tenants := v_tenants || v_tenant;
         END IF;
+        EXIT WHEN tenant_id IS NOT NULL;
     END LOOP;
     -- Whoever was served longest ago comes first.
     RETURN QUERY
