@@ -8,6 +8,7 @@
 
 #include "runtime/guc.h"
 #include "runtime/launcher.h"
+#include "runtime/make_way.h"
 #include "runtime/shmem.h"
 #include "tenant/secret_log.h"
 #include "tenant/tenant.h"
@@ -24,5 +25,8 @@ _PG_init(void)
 	artery_tenant_init();
 	artery_secret_log_init();
 	if (process_shared_preload_libraries_in_progress)
+	{
 		artery_launcher_init();
+		artery_make_way_init();
+	}
 }

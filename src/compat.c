@@ -4,7 +4,9 @@
  */
 #include "artery.h"
 
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/tuplestore.h"
 
 #if PG_VERSION_NUM >= 150000
@@ -37,3 +39,13 @@ artery_begin_rows(FunctionCallInfo fcinfo)
 }
 
 #endif
+
+bool
+artery_owns_database(Oid database, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
+#endif
+}

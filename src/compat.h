@@ -70,4 +70,7 @@ pg_prng_double(pg_prng_state *state)
  */
 extern void artery_begin_rows(FunctionCallInfo fcinfo);
 
+/* Does the role own the database, or is it a superuser? */
+extern bool artery_owns_database(Oid database, Oid role);
+
 #endif							/* ARTERY_COMPAT_H */

@@ -83,6 +83,7 @@ static void on_written(Flight *flight, const GraphVerdict *verdict);
 static void on_verified(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed);
 static bool is_in_force(const ChangeClaim *claim, const LiveState *live);
 static void refuse_by_verdict(Flight *flight, const GraphVerdict *verdict);
+static void doubt(Flight *flight, const GraphVerdict *verdict, const char *error);
 static char *describe(Flight *flight, const GraphVerdict *verdict);
 static void hold(Flight *flight, const char *rule, const char *error, int wait_seconds);
 static void settle(Flight *flight, ChangeOutcome outcome, const char *error, int wait_seconds);
@@ -413,7 +414,7 @@ on_verified(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed)
 
 	if (verdict->class != GRAPH_OK)
 	{
-		settle(flight, OUTCOME_UNKNOWN, describe(flight, verdict), verdict->wait_seconds);
+		doubt(flight, verdict, describe(flight, verdict));
 		return;
 	}
 	object = artery_meta_object(parsed, flight->claim.currency);
@@ -465,9 +466,16 @@ refuse_by_verdict(Flight *flight, const GraphVerdict *verdict)
 			settle(flight, OUTCOME_FAILED, error, 0);
 			break;
 		default:
-			settle(flight, OUTCOME_UNKNOWN, error, wait);
+			doubt(flight, verdict, error);
 			break;
 	}
+}
+
+/* Reading back need not wait long unless Meta asked for it. */
+static void
+doubt(Flight *flight, const GraphVerdict *verdict, const char *error)
+{
+	settle(flight, OUTCOME_UNKNOWN, error, verdict->has_error ? verdict->wait_seconds : 0);
 }
 
 /* What went wrong, in a line without secrets. */

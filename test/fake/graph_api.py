@@ -238,7 +238,7 @@ class Api:
         return web.json_response({})
 
     def application(self):
-        application = web.Application(client_max_size=1 << 20)
+        application = web.Application(client_max_size=16 << 20)
         application.add_routes([
             web.post("/_control/objects", self.create_objects),
             web.get("/_control/objects/{id}", self.show_object),

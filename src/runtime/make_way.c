@@ -1,0 +1,190 @@
+/*
+ * make_way.c
+ *		Workers step aside where a database must have no sessions.
+ *
+ * DROP DATABASE, CREATE DATABASE ... TEMPLATE, ALTER DATABASE ... RENAME and SET
+ * TABLESPACE refuse to work while anybody is connected, and a background worker
+ * counts. So before them the worker is asked to leave, and waited for; after
+ * them the launcher starts it again, if there is still a database for it.
+ *
+ * Only for those who could do the command: nobody else shall be able to disturb
+ * the worker. Also wakes the worker when the extension is created or updated.
+ */
+#include "artery.h"
+
+#include <signal.h>
+
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/timestamp.h"
+
+#include "runtime/clock.h"
+#include "runtime/make_way.h"
+#include "runtime/shmem.h"
+
+#define POLL_MS 20
+#define ASK_POLITELY_MS 1000	/* then the worker is terminated */
+#define GIVE_UP_MS 5000			/* then the command finds it there */
+
+static ProcessUtility_hook_type previous_hook = NULL;
+
+static void on_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
+					   ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
+					   QueryCompletion *completion);
+static const char *database_to_clear(Node *node);
+static bool is_own_extension(Node *node);
+static pg_noinline int ask_to_leave(const char *database);
+static void wait_until_gone(int index);
+static void let_return(int code, Datum index);
+
+void
+artery_make_way_init(void)
+{
+	previous_hook = ProcessUtility_hook;
+	ProcessUtility_hook = on_utility;
+}
+
+static void
+pass_on(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
+		ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+{
+	(previous_hook ? previous_hook : standard_ProcessUtility)
+		(statement, query, read_only, context, params, environment, receiver, completion);
+}
+
+static void
+on_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
+		   ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver, QueryCompletion *completion)
+{
+	const char *database = database_to_clear(statement->utilityStmt);
+	volatile bool wakes = is_own_extension(statement->utilityStmt);
+	volatile int index = database == NULL ? -1 : ask_to_leave(database);
+
+	if (index < 0)
+		pass_on(statement, query, read_only, context, params, environment, receiver, completion);
+	else
+	{
+		PG_ENSURE_ERROR_CLEANUP(let_return, Int32GetDatum(index));
+		{
+			wait_until_gone(index);
+			pass_on(statement, query, read_only, context, params, environment, receiver, completion);
+		}
+		PG_END_ENSURE_ERROR_CLEANUP(let_return, Int32GetDatum(index));
+		let_return(0, Int32GetDatum(index));
+	}
+	if (wakes)
+		artery_wake_worker_at_commit();
+}
+
+/* The database that must have no sessions for the statement, or NULL. */
+static const char *
+database_to_clear(Node *node)
+{
+	ListCell   *cell;
+
+	switch (nodeTag(node))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) node)->dbname;
+		case T_RenameStmt:
+			return ((RenameStmt *) node)->renameType == OBJECT_DATABASE ? ((RenameStmt *) node)->subname : NULL;
+		case T_CreatedbStmt:
+			foreach(cell, ((CreatedbStmt *) node)->options)
+			{
+				DefElem    *option = lfirst(cell);
+
+				if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
+					return defGetString(option);
+			}
+			return "template1";
+		case T_AlterDatabaseStmt:
+			foreach(cell, ((AlterDatabaseStmt *) node)->options)
+			{
+				if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
+					return ((AlterDatabaseStmt *) node)->dbname;
+			}
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+static bool
+is_own_extension(Node *node)
+{
+	if (IsA(node, CreateExtensionStmt))
+		return strcmp(((CreateExtensionStmt *) node)->extname, "artery") == 0;
+	if (IsA(node, AlterExtensionStmt))
+		return strcmp(((AlterExtensionStmt *) node)->extname, "artery") == 0;
+	return false;
+}
+
+/* Ask the database's worker to leave; returns its slot, -1 if there is none or the user may not. */
+static pg_noinline int
+ask_to_leave(const char *database)
+{
+	int			found = -1;
+	int			i;
+	Oid			id;
+
+	if (artery_shared == NULL)
+		return -1;
+	id = get_database_oid(database, true);
+	if (!OidIsValid(id) || !artery_owns_database(id, GetUserId()))
+		return -1;
+	LWLockAcquire(artery_shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < ARTERY_MAX_DATABASES; i++)
+	{
+		ArteryWorkerSlot *slot = &artery_shared->slots[i];
+
+		if (found >= 0 || strcmp(NameStr(slot->name), database) != 0)
+			continue;
+		slot->leave++;
+		if (slot->latch != NULL)
+			SetLatch(slot->latch);
+		found = i;
+	}
+	LWLockRelease(artery_shared->lock);
+	return found;
+}
+
+static void
+wait_until_gone(int index)
+{
+	TimestampTz began = artery_clock_wall();
+	bool		terminated = false;
+
+	for (;;)
+	{
+		pid_t		pid;
+
+		LWLockAcquire(artery_shared->lock, LW_SHARED);
+		pid = artery_shared->slots[index].pid;
+		LWLockRelease(artery_shared->lock);
+		if (pid == 0 || TimestampDifferenceExceeds(began, artery_clock_wall(), GIVE_UP_MS))
+			return;
+		if (!terminated && TimestampDifferenceExceeds(began, artery_clock_wall(), ASK_POLITELY_MS))
+		{
+			terminated = true;
+			(void) kill(pid, SIGTERM);
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static void
+let_return(int code, Datum index)
+{
+	LWLockAcquire(artery_shared->lock, LW_EXCLUSIVE);
+	artery_shared->slots[DatumGetInt32(index)].leave--;
+	LWLockRelease(artery_shared->lock);
+	artery_wake_launcher();
+}
