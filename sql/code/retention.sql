@@ -7,6 +7,7 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     VALUES
+    ('alert', 'artery.retention_change_history', 'cleared_at', NULL),
     ('allocation_run', 'artery.retention_allocation', 'as_of', NULL),
     ('attribution_performance_log', 'artery.retention_attribution_log', 'logged_at', NULL),
     ('ad_change', 'artery.retention_change_history', 'settled_at',

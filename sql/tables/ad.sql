@@ -69,13 +69,46 @@ CREATE TABLE artery.budget_owner (
     campaign_id     text,
     budget          numeric CHECK (budget >= 0),
     observed_at     timestamptz,
+    currency        text,
+    minimum         numeric CHECK (minimum >= 0),
     status          text,
+    effective_status text,
+    learning_status text,
+    spend_day       date,
+    spend_today     numeric CHECK (spend_today >= 0),
+    paused_at       timestamptz,
+    paused_by       text,
     updated_at      timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, budget_owner_id)
 );
 CREATE INDEX budget_owner_by_campaign ON artery.budget_owner (tenant_id, campaign_id);
 COMMENT ON TABLE artery.budget_owner IS 'Ad sets and campaigns that carry a budget, with the budget last observed.';
-COMMENT ON COLUMN artery.budget_owner.budget IS 'Per day in the account''s currency.';
+COMMENT ON COLUMN artery.budget_owner.budget IS 'Per day in the account''s currency; NULL where it is not known or the object carries no daily budget.';
+COMMENT ON COLUMN artery.budget_owner.currency IS 'The account''s, as Meta tells it; NULL as long as it was not read.';
+COMMENT ON COLUMN artery.budget_owner.minimum IS 'Smallest daily budget that Meta takes, in the account''s currency; NULL: not known.';
+COMMENT ON COLUMN artery.budget_owner.status IS 'What was set: ACTIVE, PAUSED, DELETED, ARCHIVED.';
+COMMENT ON COLUMN artery.budget_owner.effective_status IS 'What holds with all above it, such as CAMPAIGN_PAUSED.';
+COMMENT ON COLUMN artery.budget_owner.learning_status IS 'Meta''s learning phase of an ad set: LEARNING, SUCCESS, FAIL.';
+COMMENT ON COLUMN artery.budget_owner.spend_day IS 'The day of the ad account that spend_today is of.';
+COMMENT ON COLUMN artery.budget_owner.spend_today IS 'Spent on spend_day when last read, in the account''s currency.';
+COMMENT ON COLUMN artery.budget_owner.paused_at IS 'Since when a person has stopped artery''s changes of it.';
+
+-- One row: an ad account as Meta described it.
+CREATE TABLE artery.ad_account (
+    tenant_id        text NOT NULL,
+    account_id       text NOT NULL,
+    currency         text NOT NULL,
+    time_zone        text,
+    account_status   integer,
+    min_daily_budget numeric CHECK (min_daily_budget >= 0),
+    amount_spent     numeric CHECK (amount_spent >= 0),
+    synced_at        timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, account_id)
+);
+COMMENT ON TABLE artery.ad_account IS 'Ad accounts as last read from Meta.';
+COMMENT ON COLUMN artery.ad_account.account_id IS 'Digits, without act_.';
+COMMENT ON COLUMN artery.ad_account.account_status IS '1 is active; with any other Meta delivers nothing.';
+COMMENT ON COLUMN artery.ad_account.min_daily_budget IS 'In the account''s currency, like amount_spent.';
 
 -- One row: a budget came into force (or was seen to be) at a moment.
 CREATE TABLE artery.budget_observation (
