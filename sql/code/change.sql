@@ -166,6 +166,20 @@ $$;
 COMMENT ON FUNCTION artery.record_change(artery.ad_change, text, text, text) IS
 'Append what a person or policy did with a change to its history.';
 
+CREATE OR REPLACE FUNCTION artery.refuse_rewriting()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'the history of changes is append-only' USING ERRCODE = '55000';
+END
+$$;
+COMMENT ON FUNCTION artery.refuse_rewriting() IS 'Keeps what happened as it was recorded; retention deletes by age.';
+
+CREATE TRIGGER refuse_rewriting AFTER UPDATE ON artery.ad_change_history
+    FOR EACH ROW EXECUTE FUNCTION artery.refuse_rewriting();
+
 CREATE OR REPLACE FUNCTION artery.let_change_run(change artery.ad_change, actor text, note text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE

@@ -103,7 +103,8 @@ static char last_served[ARTERY_MAX_ID + 1] = "";	/* tenant with which the last c
 
 static List *find_work(TimestampTz moment);
 static List *turn_to_next(List *work);
-static void rescue(const char *tenant_id, TimestampTz moment);
+static TimestampTz find_next_due(List *work, TimestampTz moment);
+static bool rescue(const char *tenant_id, TimestampTz moment);
 static ChangeClaim *take(const ArteryTenant *tenant, const char *change_id, TimestampTz moment, MemoryContext context);
 static ChangeClaim *claim_next(const ArteryTenant *tenant, TimestampTz moment, MemoryContext context);
 
@@ -115,11 +116,14 @@ artery_change_claim(int limit, TimestampTz *next_due)
 	List	   *claims = NIL;
 	List	   *work;
 	ListCell   *cell;
+	bool		rescued = false;
 	bool		found = true;
 
-	*next_due = DT_NOEND;
 	if (!artery_settings.enabled)
+	{
+		*next_due = DT_NOEND;
 		return NIL;
+	}
 	artery_scope_enter(&scope);
 	work = find_work(moment);
 	foreach(cell, work)
@@ -127,9 +131,9 @@ artery_change_claim(int limit, TimestampTz *next_due)
 		TenantWork *tenant_work = lfirst(cell);
 
 		if (tenant_work->sending)
-			rescue(tenant_work->tenant_id, moment);
+			rescued |= rescue(tenant_work->tenant_id, moment);
 	}
-	work = turn_to_next(find_work(moment));
+	work = turn_to_next(rescued ? find_work(moment) : work);
 
 	/* one of each tenant in turn, until there is no more or enough */
 	while (found && list_length(claims) < limit)
@@ -161,6 +165,18 @@ artery_change_claim(int limit, TimestampTz *next_due)
 			MemoryContextSwitchTo(before);
 		}
 	}
+	*next_due = find_next_due(work, moment);
+	artery_scope_leave(&scope);
+	return claims;
+}
+
+/* When to claim again, after what could be claimed now was. */
+static TimestampTz
+find_next_due(List *work, TimestampTz moment)
+{
+	TimestampTz next_due = DT_NOEND;
+	ListCell   *cell;
+
 	foreach(cell, work)
 	{
 		TenantWork *tenant_work = lfirst(cell);
@@ -168,12 +184,11 @@ artery_change_claim(int limit, TimestampTz *next_due)
 
 		if (tenant == NULL || !tenant->settings.enabled)
 			continue;
-		*next_due = Min(*next_due, tenant_work->next_due);
+		next_due = Min(next_due, tenant_work->next_due);
 		if (tenant_work->due > 0)
-			*next_due = Min(*next_due, tenant_work->exhausted ? moment + BUSY_DELAY : moment);
+			next_due = Min(next_due, tenant_work->exhausted ? moment + BUSY_DELAY : moment);
 	}
-	artery_scope_leave(&scope);
-	return claims;
+	return next_due;
 }
 
 ChangeClaim *
@@ -235,8 +250,8 @@ turn_to_next(List *work)
 	return list_concat(head, tail);
 }
 
-/* Take a tenant's claims back whose process is gone or has hung. */
-static void
+/* Take a tenant's claims back whose process is gone or has hung; true if there were any. */
+static bool
 rescue(const char *tenant_id, TimestampTz moment)
 {
 	TimestampTz lease = Max(LEASE_LEAST, (int64) artery_settings.http_timeout * 1000 * LEASE_REQUESTS);
@@ -277,6 +292,7 @@ rescue(const char *tenant_id, TimestampTz moment)
 		artery_change_move(&row, &move, moment);
 		artery_change_record(&row, &record, moment);
 	}
+	return rows > 0;
 }
 
 /* A text array of campaign ids. */

@@ -32,6 +32,8 @@ static ArteryStatement mark_sending = {
 
 static ChangeVerdict judge_locked(ChangeClaim *claim, ChangeRow *row, const LiveState *live, TimestampTz moment,
 								  ArteryScope *scope);
+static void finish(const ChangeRow *row, const char *state, const char *error, const ChangeValue *in_force,
+				   TimestampTz moment);
 static bool reconcile(ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, ChangeVerdict *verdict);
 static bool already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_force, TimestampTz moment,
 							ChangeVerdict *verdict);
@@ -120,7 +122,11 @@ reconcile(ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, Chang
 	row->reconcile = false;
 	row->sending.budget = NULL;
 	row->sending.status = NULL;
-	return true;
+	if (row->failures < CHANGE_MAX_ATTEMPTS)
+		return true;
+	finish(row, "failed", "Meta took it and did not apply it", in_force, moment);
+	*verdict = VERDICT_REFUSED;
+	return false;
 }
 
 static void

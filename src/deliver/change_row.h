@@ -13,6 +13,9 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+/* Failed attempts after which a change fails for good. */
+#define CHANGE_MAX_ATTEMPTS 5
+
 /* A value of a change: a budget or a status; both NULL if not known. */
 typedef struct ChangeValue
 {

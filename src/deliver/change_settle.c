@@ -15,7 +15,6 @@
 #include "runtime/dbtx.h"
 #include "tenant/tenant.h"
 
-#define MAX_ATTEMPTS 5
 #define BACKOFF_FIRST (60 * USECS_PER_SEC)
 #define BACKOFF_MOST USECS_PER_HOUR
 #define RECONCILE_FIRST (5 * USECS_PER_SEC)
@@ -130,7 +129,7 @@ retry(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMove *move
 	  TimestampTz moment)
 {
 	move->failures = row->failures + 1;
-	if (move->failures >= MAX_ATTEMPTS)
+	if (move->failures >= CHANGE_MAX_ATTEMPTS)
 	{
 		move->state = record->outcome = "failed";
 		return;
@@ -160,7 +159,8 @@ leave_unknown(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMo
 {
 	move->state = record->outcome = "unknown";
 	move->maybe_sent = true;
-	move->failures = row->failures + 1;
+	if (settlement->outcome != OUTCOME_THROTTLED)
+		move->failures = row->failures + 1;
 	move->run_at = Max(moment + backoff(RECONCILE_FIRST, move->failures), settlement->not_before);
 }
 

@@ -180,6 +180,21 @@ SELECT pg_temp.story(:'lost');
 -- Every attempt whose outcome was unknown keeps its place.
 SELECT count(*) FROM artery.campaign_action WHERE tenant_id = 'change_b' AND change_id = :'lost';
 
+-- Taken and never applied, time and again: failed after five times, not sent for ever.
+SELECT artery.queue_ad_change('change_b', 'campaign_d', 'BUDGET_INCREASE', '{"budget": 100}', '{"budget": 120}', 'test', budget_owner_id => 'set_d') AS never \gset
+SELECT artery.approve_ad_change('change_b', :'never', 'ben');
+DO $$
+BEGIN
+    FOR i IN 1..6 LOOP
+        PERFORM set_config('artery.clock_offset', (350040 + i * 4000)::text, false);
+        PERFORM pg_temp.work('unknown', '{"budget": 100}');
+    END LOOP;
+END $$;
+SELECT * FROM pg_temp.stand(:'never');
+SELECT outcome, count(*) FROM artery.ad_change_history WHERE change_id = :'never' GROUP BY 1 ORDER BY 1;
+-- What happened stays as it was recorded.
+UPDATE artery.ad_change_history SET outcome = 'completed' WHERE tenant_id = 'change_b';
+
 -- The object carries no budget: refused for good.
 SELECT artery.queue_ad_change('change_b', 'campaign_c', 'BUDGET_INCREASE', '{"budget": 100}', '{"budget": 120}', 'test') AS none \gset
 SELECT artery.approve_ad_change('change_b', :'none', 'ben');
