@@ -32,6 +32,7 @@
 #include "tenant/tenant.h"
 
 #define CLAIMS_PER_CALL 4		/* then HTTP gets its turn */
+#define CLAIM_INTERVAL (20 * USECS_PER_SEC / 1000)	/* while most places are taken: several at a time cost less */
 #define FIRST_SETTLE_DELAY USECS_PER_SEC
 #define LONGEST_SETTLE_DELAY (30 * USECS_PER_SEC)
 #define NO_TOKEN_WAIT 900		/* seconds; setting a token ends it at once */
@@ -142,8 +143,12 @@ settle_again(void)
 static TimestampTz
 claim_more(void)
 {
+	static TimestampTz claimed_at = 0;
 	int			i;
 
+	if (artery_http_in_flight() > artery_http_free() && artery_clock_wall() < claimed_at + CLAIM_INTERVAL)
+		return artery_clock_moment() + CLAIM_INTERVAL;
+	claimed_at = artery_clock_wall();
 	for (i = 0; i < CLAIMS_PER_CALL; i++)
 	{
 		TimestampTz next_due;
