@@ -283,11 +283,18 @@ AS $$
 DECLARE
     v_digits integer := artery.currency_digits(settings ->> 'currency');
     v_fuzzed numeric;
+    v_limit  numeric;
 BEGIN
     IF (settings ->> 'fuzz_percent')::numeric = 0 THEN
         RETURN budget;
     END IF;
     v_fuzzed := budget * (1 + (random() * 2 - 1)::numeric * (settings ->> 'fuzz_percent')::numeric / 100);
+    -- What passes in one step, or without a person, still does: deviate to the other side.
+    FOREACH v_limit IN ARRAY ARRAY[settings ->> 'velocity_percent', settings ->> 'auto_approve_percent']::numeric[] LOOP
+        IF abs(budget - in_force) * 100 <= v_limit * in_force AND abs(v_fuzzed - in_force) * 100 > v_limit * in_force THEN
+            v_fuzzed := 2 * budget - v_fuzzed;
+        END IF;
+    END LOOP;
     v_fuzzed := greatest(v_fuzzed, (settings ->> 'min_budget')::numeric);
     v_fuzzed := least(v_fuzzed, (settings ->> 'max_budget')::numeric);
     v_fuzzed := round(v_fuzzed, v_digits);
@@ -300,7 +307,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.fuzz_budget(numeric, numeric, jsonb) IS
-'A budget with the tenant''s random deviation, within the tenant''s bounds and on the same side of what is in force.';
+'A budget with the tenant''s random deviation: within the tenant''s bounds, on the same side of what is in force, and not beyond a percentage (velocity, automatic approval) that the budget asked for keeps.';
 
 CREATE OR REPLACE FUNCTION artery.fill_budget_change(change artery.ad_change)
 RETURNS artery.ad_change

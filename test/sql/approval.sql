@@ -110,3 +110,5 @@ SELECT count(*), min(fuzzed) >= 145.50 AS low, max(fuzzed) <= 154.50 AS high, co
        bool_and(scale(fuzzed) = 2) AS cents FROM pg_temp.wishes(150, 100);
 SELECT min(fuzzed) > 100 AS still_an_increase, max(fuzzed) <= 104.03 AS high FROM pg_temp.wishes(101, 100);
 SELECT max(fuzzed) AS at_most, bool_or(fuzzed < 200) AS fuzzed FROM pg_temp.wishes(200, 100);
+-- What passes in one step does so with its fuzz: 120 is 20 % above 100.
+SELECT max(fuzzed) <= 120 AS one_step, min(fuzzed) >= 116.40 AS low, count(DISTINCT fuzzed) > 50 AS varied FROM pg_temp.wishes(120, 100);
