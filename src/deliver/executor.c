@@ -35,6 +35,7 @@
 #define CLAIM_INTERVAL (20 * USECS_PER_SEC / 1000)	/* while most places are taken: several at a time cost less */
 #define FIRST_SETTLE_DELAY USECS_PER_SEC
 #define LONGEST_SETTLE_DELAY (30 * USECS_PER_SEC)
+#define LOCKED_WAIT (5 * USECS_PER_SEC)
 #define NO_TOKEN_WAIT 900		/* seconds; setting a token ends it at once */
 #define BAD_TOKEN_WAIT 3600
 #define HUMAN_WAIT 86400
@@ -75,9 +76,10 @@ static List *claim_batch(TimestampTz *next_due);
 static Flight *make_flight(const ChangeClaim *claim, MemoryContext parent);
 static void end_flight(Flight *flight);
 static void guarded(Flight *flight, FlightStep step);
-static void recover(Flight *flight, const char *error);
+static void recover(Flight *flight, int code, const char *error);
 static void begin(Flight *flight);
 static void on_answer(Flight *flight);
+static void warn_of_version(const HttpAnswer *answer);
 static void on_read(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed);
 static void judge(Flight *flight, const LiveState *live);
 static void on_written(Flight *flight, const GraphVerdict *verdict);
@@ -254,6 +256,7 @@ guarded(Flight *flight, FlightStep step)
 {
 	MemoryContext before = CurrentMemoryContext;
 	const char *volatile failure = NULL;
+	volatile int code = 0;
 
 	MemoryContextSwitchTo(flight->context);
 	PG_TRY();
@@ -268,20 +271,23 @@ guarded(Flight *flight, FlightStep step)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
+		code = error->sqlerrcode;
 		failure = artery_meta_redact(error->message, &flight->credentials);
 		artery_worker_record_error(failure);
 		ereport(LOG, (errcode(error->sqlerrcode), errmsg("artery delivery: %s", failure)));
 	}
 	PG_END_TRY();
 	if (failure != NULL)
-		recover(flight, failure);
+		recover(flight, code, failure);
 	MemoryContextSwitchTo(before);
 }
 
 /* After an error of ours: what is known of the change decides how it is settled. */
 static void
-recover(Flight *flight, const char *error)
+recover(Flight *flight, int code, const char *error)
 {
+	bool		is_locked = code == ERRCODE_LOCK_NOT_AVAILABLE || code == ERRCODE_T_R_DEADLOCK_DETECTED;
+
 	MemoryContextSwitchTo(flight->context);
 	if (flight->stage == FLIGHT_SETTLE)
 	{
@@ -289,9 +295,16 @@ recover(Flight *flight, const char *error)
 		flight->settle_delay = Min(flight->settle_delay * 2, LONGEST_SETTLE_DELAY);
 		return;
 	}
-	memset(&flight->settlement, 0, sizeof(flight->settlement));
-	flight->settlement.outcome = flight->stage == FLIGHT_READ ? OUTCOME_NOT_APPLIED_RETRY : OUTCOME_UNKNOWN;
+	flight->settlement.outcome = OUTCOME_UNKNOWN;
 	flight->settlement.not_before = DT_NOBEGIN;
+	if (flight->stage == FLIGHT_READ && is_locked)
+	{
+		flight->settlement.outcome = OUTCOME_THROTTLED; /* somebody works on it: no fault of the change */
+		flight->settlement.rule = "locked";
+		flight->settlement.not_before = artery_clock_moment() + LOCKED_WAIT;
+	}
+	else if (flight->stage == FLIGHT_READ)
+		flight->settlement.outcome = OUTCOME_NOT_APPLIED_RETRY;
 	flight->settlement.error = error;
 	flight->settlement.duration_ms = flight->duration_ms;
 	flight->stage = FLIGHT_SETTLE;
@@ -328,6 +341,7 @@ on_answer(Flight *flight)
 												 parsed);
 
 	flight->duration_ms += answer->duration_ms;
+	warn_of_version(answer);
 	flight->settlement.response = artery_meta_summary(answer, &verdict, parsed, &flight->credentials);
 	artery_pause_note(&flight->subject, answer, &verdict);
 	switch (flight->stage)
@@ -344,6 +358,21 @@ on_answer(Flight *flight)
 		default:
 			elog(ERROR, "an answer came for a change that is being settled");
 	}
+}
+
+/* Meta says that the version's end has come; once per setting is enough. */
+static void
+warn_of_version(const HttpAnswer *answer)
+{
+	static char warned[8] = "";
+
+	if (answer->headers[HTTP_VERSION_WARNING] == NULL || strcmp(warned, artery_settings.meta_api_version) == 0)
+		return;
+	strlcpy(warned, artery_settings.meta_api_version, sizeof(warned));
+	artery_worker_record_error("Meta serves artery.meta_api_version by a newer one only");
+	ereport(LOG,
+			(errmsg("Meta does not serve version %s of its API any more, but a newer one in its place", warned),
+			 errhint("Raise artery.meta_api_version.")));
 }
 
 static void

@@ -173,7 +173,7 @@ connect_database(const char *name)
 	override_setting("search_path", "pg_catalog, pg_temp");
 	override_setting("statement_timeout", "0");
 	override_setting("idle_in_transaction_session_timeout", "0");
-	override_setting("lock_timeout", "10s");
+	override_setting("lock_timeout", "2s");	/* who waits holds up everything else */
 	override_setting("default_transaction_isolation", "read committed");
 	override_setting("default_transaction_read_only", "off");
 

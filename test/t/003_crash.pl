@@ -19,11 +19,12 @@ sub outcomes
 		WHERE change_id = '$change'");
 }
 
-# The whole server dies right after the commit; the worker could not have sent yet.
+# The whole server dies right after the commit; its first request, if any, hangs.
 $fake->add_adset('a1', 10000);
 $fake->fault(match => { path => '/a1$' }, times => 1, kind => 'pass', delay => 60);
 $id = queue_budget($node, 'acme', 'a1', 100, 110);
 $node->stop('immediate');
+$fake->clear_faults;
 $node->start;
 poll_until(sub { state_of($node, $id) eq 'completed' }, 'sent after a crash of the server', 30);
 is_deeply([ $fake->changes('a1') ], [11000], 'once');

@@ -72,6 +72,30 @@ my $id = queue_budget($node, 'acme', 'm1', 110, 115);
 poll_until(sub { state_of($node, $id) =~ /completed|blocked/ }, 'and the worker lives');
 is($node->safe_psql('postgres', "SELECT count(*) FROM artery.ad_change WHERE state = 'failed'"), '0', 'none of them failed for good');
 
+# Somebody holds a lock on a change: that change waits, no attempt is spent, the others go on.
+$fake->add_adset($_, 10000) for qw(locked unlocked);
+my $locker = $node->background_psql('postgres');
+$node->append_conf('postgresql.conf', 'artery.enabled = off');
+$node->reload;
+my $locked = queue_budget($node, 'acme', 'locked', 100, 110);
+$locker->query_safe("BEGIN; SELECT FROM artery.ad_change WHERE change_id = '$locked' FOR UPDATE");
+$node->append_conf('postgresql.conf', 'artery.enabled = on');
+$node->reload;
+my $unlocked = queue_budget($node, 'acme', 'unlocked', 100, 110);
+poll_until(sub { state_of($node, $unlocked) eq 'completed' }, 'a lock on one change holds up no other', 10);
+$locker->query_safe('COMMIT');
+poll_until(sub { state_of($node, $locked) eq 'completed' }, 'the locked one follows', 20);
+is($node->safe_psql('postgres', "SELECT failures FROM artery.ad_change WHERE change_id = '$locked'"), '0', 'no attempt was spent');
+$locker->quit;
+
+# Meta serves an outdated version by a newer one: told once.
+$node->append_conf('postgresql.conf', "artery.meta_api_version = 'v24.0'");
+$node->reload;
+$fake->add_adset('v24', 10000);
+my $old = queue_budget($node, 'acme', 'v24', 100, 110);
+poll_until(sub { state_of($node, $old) eq 'completed' }, 'a version about to end still works');
+ok($node->log_contains('Meta does not serve version v24.0'), 'and is told of');
+
 # The global stop.
 $node->append_conf('postgresql.conf', 'artery.enabled = off');
 $node->reload;
