@@ -549,7 +549,6 @@ build_answer(const char *status, const char *deal_id, const ChainEvent *event, c
 	artery_json_begin(&state);
 	artery_json_text(&state, "status", status);
 	artery_json_text(&state, "deal_id", deal_id);
-	artery_json_text(&state, "stage_from", event->stage_from);
 	artery_json_text(&state, "stage_to", event->stage_to);
 	artery_json_key(&state, "synthetic_revenue");
 	artery_json_begin(&state);
