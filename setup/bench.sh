@@ -1,0 +1,41 @@
+#!/bin/sh
+# Speed as ratios measured side by side in one run: 'make bench', or
+# 'make bench T=capture' for some. Runs bench/*.sh on a throwaway cluster; each
+# prints, among what it likes, lines
+#
+#   ratio | what is compared | measured | aim
+#
+# which are shown together at the end.
+set -eu
+top=$(cd "$(dirname "$0")/.." && pwd)
+. "$top/setup/common.sh"
+cd "$top"
+
+export ARTERY_WORK="${ARTERY_WORK:-$(work_folder bench)}"
+# Alike on every machine, and not measuring its disk.
+export ARTERY_EXTRA_CONF="shared_buffers = '512MB'
+max_wal_size = '4GB'
+autovacuum = off
+${ARTERY_EXTRA_CONF:-}"
+
+finish() {
+    stop_ticker
+    "$top/setup/cluster.sh" stop || true
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+setup/packages.sh
+step "building and starting a cluster" setup/cluster.sh fresh
+eval "$(setup/cluster.sh env)"
+results=$ARTERY_WORK/bench.log
+: >"$results"
+for script in bench/*.sh; do
+    printf '%s\n' "$script" | grep -qE -e "${T:-}" || continue
+    say "$script"
+    "$script" 2>&1 | tee -a "$results"
+done
+
+say "ratios"
+sed -n 's/^ratio *| *//p' "$results" |
+    awk -F ' *[|] *' 'BEGIN { printf "%-64s %10s   %s\n", "", "measured", "aim" } { printf "%-64s %10s   %s\n", $1, $2, $3 }'
