@@ -14,7 +14,7 @@ SELECT artery.identify('gym', crm_deal_id => '12345',
 SELECT jsonb_pretty(to_jsonb(r)) AS answer FROM artery.record_stage('gym', '12345', 'appointment_scheduled') r;
 -- block: roas
 SELECT artery.record_ad_day('gym', 'ad_123', current_date, 4200, 61, 150) IS NOT NULL AS stored;
-SELECT spend, pipeline_value, pipeline_roas, cash_revenue FROM artery.ad_roas('gym', 'ad_123');
+SELECT spend, pipeline_value, round(pipeline_roas, 2) AS pipeline_roas, cash_revenue FROM artery.ad_roas('gym', 'ad_123');
 SELECT decision, reason FROM artery.ad_decision('gym', 'ad_123');
 -- block: decide
 SELECT ad_id, current_budget, recommended_budget, reason FROM artery.select_budget('[

@@ -47,11 +47,14 @@ names() {
 # judged by what they print, so their exit status may go.
 watch() { tee "$log/$1.log"; }
 
+# The lines 'ok ...' and 'not ok ...' of a log.
+count_lines() { count "$(grep -c '^ok' "$log/$1.log")" "$(grep -c '^not ok' "$log/$1.log")"; }
+
 run_checks() {
     [ -n "$(echo checks | grep -E -e "$pattern")" ] || return 0
     say "checks of the tree"
     setup/checks.sh | watch checks
-    count "$(grep -c '^ok' "$log/checks.log")" "$(grep -c '^not ok' "$log/checks.log")"
+    count_lines checks
 }
 
 # run_regress GROUP VARIABLE OTHER GLOB: tests of pg_regress or its isolation tester
@@ -115,13 +118,13 @@ run_perl() {
     [ "${counts#counts: * }" = "0 ${counts##* }" ] || tail -n 20 "$copy"/tmp_check/log/regress_log_*
 }
 
-# The README's tour shows what really comes out.
-run_tour() {
-    [ -n "$(echo tour | grep -E -e "$pattern")" ] || return 0
-    [ -f setup/tour.sh ] || return 0
-    say "the README's tour"
-    setup/tour.sh check 2>&1 | watch tour
-    count "$(grep -c '^ok' "$log/tour.log")" "$(grep -c '^not ok' "$log/tour.log")"
+# What README.md shows is what really comes out.
+run_readme() {
+    [ -n "$(echo readme | grep -E -e "$pattern")" ] || return 0
+    [ -f setup/readme.sh ] || return 0
+    say "README.md"
+    { setup/readme.sh check 2>&1 || echo "not ok - README.md: its parts could not be made"; } | watch readme
+    count_lines readme
 }
 
 # Whatever the tests said: no process of the server may have died.
@@ -151,7 +154,7 @@ run_regress regress REGRESS ISOLATION 'test/sql/*.sql'
 run_regress isolation ISOLATION REGRESS 'test/specs/*.spec'
 run_pgtap
 run_perl
-run_tour
+run_readme
 run_crash_check
 
 say "result"
