@@ -441,6 +441,21 @@ $$;
 COMMENT ON FUNCTION artery.propose_allocation(text, bigint) IS
 'Queue a change for every budget owner whose ads together come to another budget; returns how many.';
 
+CREATE OR REPLACE FUNCTION artery.allocation_run_deleted()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM artery.budget_recommendation b USING gone g WHERE b.tenant_id = g.tenant_id AND b.run_id = g.run_id;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION artery.allocation_run_deleted() IS 'Takes the recommendations of deleted runs along.';
+
+CREATE TRIGGER allocation_run_deleted AFTER DELETE ON artery.allocation_run
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION artery.allocation_run_deleted();
+
 CREATE OR REPLACE VIEW artery.v_budget_recommendations WITH (security_barrier) AS
 SELECT b.tenant_id, b.run_id, r.as_of, b.ad_id, b.budget_owner_id, b.current_budget, b.recommended_budget,
        b.change_percentage, b.confidence, b.reason, r.seed, r.model, b.change_id, b.inputs, b.metrics

@@ -39,20 +39,21 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM artery.require_tenant(NEW.tenant_id);
     PERFORM artery.check_stages(
         (SELECT p.stage_values FROM artery.tenant t JOIN artery.tenant_template p ON p.template = t.template
           WHERE t.tenant_id = NEW.tenant_id),
         NEW.stage_values);
-    -- A restored row brings its own time.
-    IF TG_OP = 'UPDATE' OR NEW.updated_at IS NULL THEN
-        NEW.updated_at := artery.now();
-    END IF;
+    NEW.updated_at := artery.now();
     RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION artery.synthetic_revenue_config_check() IS 'Refuses stage values that are not valid.';
 
-CREATE TRIGGER synthetic_revenue_config_check BEFORE INSERT OR UPDATE ON artery.synthetic_revenue_config
+-- A restored row brings its own time; its tenant may not be there yet.
+CREATE TRIGGER synthetic_revenue_config_insert BEFORE INSERT ON artery.synthetic_revenue_config
+    FOR EACH ROW WHEN (NEW.updated_at IS NULL) EXECUTE FUNCTION artery.synthetic_revenue_config_check();
+CREATE TRIGGER synthetic_revenue_config_update BEFORE UPDATE ON artery.synthetic_revenue_config
     FOR EACH ROW EXECUTE FUNCTION artery.synthetic_revenue_config_check();
 
 CREATE OR REPLACE FUNCTION artery.set_stage_values(tenant_id text, stage_values jsonb)

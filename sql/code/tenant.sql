@@ -13,6 +13,26 @@ CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ar
 CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON artery.tenant_role
     FOR EACH STATEMENT EXECUTE FUNCTION artery.tenant_changed();
 
+CREATE OR REPLACE FUNCTION artery.tenant_deleted()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM artery.tenant_role r WHERE r.tenant_id = OLD.tenant_id) THEN
+        RAISE EXCEPTION 'roles are bound to tenant "%"', OLD.tenant_id
+            USING ERRCODE = '23503', HINT = 'Without their bindings they might see all tenants: use artery.revoke_tenant() first.';
+    END IF;
+    DELETE FROM artery.tenant_portal p WHERE p.tenant_id = OLD.tenant_id;
+    DELETE FROM artery.synthetic_revenue_config c WHERE c.tenant_id = OLD.tenant_id;
+    RETURN OLD;
+END
+$$;
+COMMENT ON FUNCTION artery.tenant_deleted() IS 'Takes a deleted tenant''s portals and stage values along; refuses while roles are bound to it.';
+
+CREATE TRIGGER tenant_deleted BEFORE DELETE ON artery.tenant
+    FOR EACH ROW EXECUTE FUNCTION artery.tenant_deleted();
+
 CREATE OR REPLACE FUNCTION artery.require_tenant(tenant_id text)
 RETURNS void
 LANGUAGE C STABLE

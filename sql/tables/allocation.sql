@@ -33,8 +33,7 @@ CREATE TABLE artery.budget_recommendation (
     inputs             jsonb NOT NULL,
     metrics            jsonb NOT NULL,
     change_id          uuid,
-    PRIMARY KEY (tenant_id, run_id, ad_id),
-    FOREIGN KEY (tenant_id, run_id) REFERENCES artery.allocation_run ON DELETE CASCADE
+    PRIMARY KEY (tenant_id, run_id, ad_id)
 );
 CREATE INDEX budget_recommendation_by_ad ON artery.budget_recommendation (tenant_id, ad_id, run_id);
 COMMENT ON TABLE artery.budget_recommendation IS 'Recommendations with inputs, scores, draw and reason, so that any past decision can be explained.';

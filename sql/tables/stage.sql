@@ -4,8 +4,7 @@
 CREATE TABLE artery.synthetic_revenue_config (
     tenant_id    text PRIMARY KEY,
     stage_values jsonb NOT NULL DEFAULT '{}',
-    updated_at   timestamptz,
-    FOREIGN KEY (tenant_id) REFERENCES artery.tenant ON DELETE CASCADE
+    updated_at   timestamptz
 );
 COMMENT ON TABLE artery.synthetic_revenue_config IS
 'A tenant''s own stage values: {"stage": {"value": 2250, "confidence": 0.60, "description": "...", "aliases": ["..."], "won": false}}; null takes a stage of the template away.';

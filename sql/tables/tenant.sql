@@ -1,4 +1,7 @@
 -- tenant: who uses artery, with which settings, secrets and roles
+--
+-- No foreign keys between tables that are dumped: pg_restore -j loads them in any
+-- order, with the keys in force. Triggers do what a key would.
 
 -- One row: a shipped configuration, read-only. What a tenant changes is kept
 -- in its own rows, so that an update of artery may improve a template.
@@ -25,8 +28,7 @@ COMMENT ON COLUMN artery.tenant.settings IS 'Only what the tenant set itself; ev
 CREATE TABLE artery.tenant_portal (
     tenant_id text NOT NULL,
     portal_id bigint NOT NULL,
-    PRIMARY KEY (tenant_id, portal_id),
-    FOREIGN KEY (tenant_id) REFERENCES artery.tenant ON DELETE CASCADE
+    PRIMARY KEY (tenant_id, portal_id)
 );
 -- A webhook knows only the portal.
 CREATE INDEX tenant_portal_by_portal ON artery.tenant_portal (portal_id);
@@ -52,9 +54,7 @@ CREATE TABLE artery.tenant_role (
     tenant_id  text NOT NULL,
     role_name  name NOT NULL,
     granted_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, role_name),
-    -- No cascade: a role that loses its last binding is not limited any more.
-    FOREIGN KEY (tenant_id) REFERENCES artery.tenant
+    PRIMARY KEY (tenant_id, role_name)
 );
 COMMENT ON TABLE artery.tenant_role IS
 'Roles bound to tenants by grant_tenant. A role in no row (nor member of one) is not limited; what it may do at all is a matter of GRANT.';
