@@ -189,7 +189,7 @@ artery_attribution_announce(const Conversion *conversion)
 	Datum		keys[2];
 
 	if (conversion->nulls[CONVERSION_VALUE] || settings->high_value == NULL ||
-		DatumGetFloat8(conversion->values[CONVERSION_ATTRIBUTION_CONFIDENCE]) <= settings->high_value_confidence ||
+		DatumGetFloat8(conversion->values[CONVERSION_ATTRIBUTION_CONFIDENCE]) < settings->high_value_confidence ||
 		!DatumGetBool(DirectFunctionCall2(numeric_gt, conversion->values[CONVERSION_VALUE],
 										  NumericGetDatum(settings->high_value))))
 		return;

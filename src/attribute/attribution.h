@@ -103,7 +103,7 @@ extern bool artery_attribution_update(Conversion *conversion);
 
 /*
  * Ask for a budget decision if the conversion just stored is worth it: value
- * above high_value, confidence above high_value_confidence. Within a scope.
+ * above high_value, confidence high_value_confidence or more. Within a scope.
  */
 extern void artery_attribution_announce(const Conversion *conversion);
 

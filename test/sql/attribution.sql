@@ -172,7 +172,7 @@ SELECT artery.attribute_conversion('att_b', 'v2', 'sale', 50.5, '2025-06-10 14:0
 SELECT campaign_id, ad_id, attribution_method, conversions, conversion_value, avg_confidence, avg_window_hours
   FROM artery.v_conversion_attribution_summary WHERE tenant_id = 'att_b' ORDER BY ad_id;
 
--- A conversion worth more than high_value (1000), found with more than high_value_confidence (0.5), asks for a budget
+-- A conversion worth more than high_value (1000), found with a confidence of high_value_confidence (0.5) or more, asks for a budget
 -- decision, once while that is queued.
 SELECT artery.attribute_conversion('att_b', 'h0', 'sale', 1000, '2025-06-10 12:00', 'c1') \g /dev/null
 SELECT artery.attribute_conversion('att_b', 'h1', 'sale', 5000, '2025-06-10 12:00') \g /dev/null

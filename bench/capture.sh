@@ -1,0 +1,134 @@
+#!/bin/bash
+# What taking in costs, as ratios to the plain statements that write the same:
+# 1.00 is as fast, 0.90 takes a ninth longer. Each pair is run in turns of a few
+# seconds by pgbench with prepared statements, and the median of the turns'
+# ratios is printed, so that a busy machine disturbs both alike.
+#
+# Connects by PGHOST, PGPORT, PGUSER, PGDATABASE; artery must be installed there.
+#   ROUNDS (7), SECONDS_PER_RUN (2), CLIENTS (1)
+set -euo pipefail
+
+rounds=${ROUNDS:-7}
+seconds=${SECONDS_PER_RUN:-2}
+clients=${CLIENTS:-1}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+sql() { psql -qXAt -v ON_ERROR_STOP=1 "$@"; }
+
+prepare() {
+    sql <<'SQL'
+SET client_min_messages = warning;
+DROP SCHEMA IF EXISTS bench_capture CASCADE;
+CREATE SCHEMA bench_capture;
+CREATE TABLE bench_capture.click (LIKE artery.click_tracking INCLUDING ALL);
+CREATE TABLE bench_capture.conversion (LIKE artery.conversion_tracking INCLUDING ALL);
+CREATE TABLE bench_capture.log (LIKE artery.attribution_performance_log INCLUDING ALL);
+SELECT artery.add_tenant('bench_capture') WHERE NOT EXISTS (SELECT FROM artery.tenant WHERE tenant_id = 'bench_capture') \g /dev/null
+DELETE FROM artery.click_tracking WHERE tenant_id = 'bench_capture';
+DELETE FROM artery.conversion_tracking WHERE tenant_id = 'bench_capture';
+DELETE FROM artery.attribution_performance_log WHERE tenant_id = 'bench_capture';
+-- 100,000 clicks of the last 6 days from 20,000 devices and addresses, on both sides.
+INSERT INTO artery.click_tracking (tenant_id, click_id, campaign_id, ad_id, fbclid, fingerprint_hash, ip_address, user_agent,
+                                   screen_width, screen_height, timezone, timezone_offset, click_timestamp)
+SELECT 'bench_capture', 'click-' || i, 'campaign-' || i % 10, 'ad-' || i % 100, 'fbclid-' || i,
+       encode(sha256((i % 20000)::text::bytea), 'hex'), '10.0.0.0'::inet + i % 20000, 'Mozilla/5.0 (iPhone) ' || i % 50,
+       1170, 2532, 'America/New_York', -300, artery.now() - i * interval '5 seconds'
+  FROM generate_series(1, 100000) i;
+INSERT INTO bench_capture.click SELECT * FROM artery.click_tracking WHERE tenant_id = 'bench_capture';
+VACUUM ANALYZE artery.click_tracking, artery.conversion_tracking, artery.attribution_performance_log;
+VACUUM ANALYZE bench_capture.click, bench_capture.conversion, bench_capture.log;
+SQL
+}
+
+# Transactions a second of a script.
+run() {
+    pgbench -n -M prepared -c "$clients" -j "$clients" -T "$seconds" -f "$1" 2>"$work/stderr" |
+        sed -n 's/^tps = \([0-9.]*\).*/\1/p' >"$work/tps"
+    [ -s "$work/tps" ] || { cat "$work/stderr" >&2; exit 1; }
+    cat "$work/tps"
+}
+
+# compare label subject baseline: the median of the ratios subject / baseline.
+compare() {
+    local label=$1 subject=$2 baseline=$3 i one other
+    : >"$work/ratios"
+    run "$subject" >/dev/null
+    run "$baseline" >/dev/null
+    for i in $(seq "$rounds"); do
+        one=$(run "$subject")
+        other=$(run "$baseline")
+        awk -v a="$one" -v b="$other" 'BEGIN { printf "%.4f %.0f %.0f\n", a / b, a, b }' >>"$work/ratios"
+    done
+    sort -n "$work/ratios" | awk -v label="$label" -v noun="a second" '
+        { ratio[NR] = $1; one[NR] = $2; other[NR] = $3 }
+        END { m = int((NR + 1) / 2); printf "%-48s %.2f   (%d against %d %s)\n", label, ratio[m], one[m], other[m], noun }'
+}
+
+script() { cat >"$work/$1.sql"; }
+
+track_click() {
+    script track_click <<'SQL'
+\set n random(1, 1000000000000000)
+\set w random(320, 2560)
+SELECT artery.track_click('bench_capture', 'campaign-1', 'ad-1', 'new-' || :n, 'adset-1', 'fbclid-' || :n, NULL, NULL, 'fb.1.1.' || :w, '203.0.113.45', 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)', 'mobile', 'iOS 18.0', 'Mobile Safari', :w, 2532, 'America/New_York', -300, NULL, 'https://example.org/landing', 'https://www.facebook.com/', 'facebook', 'cpc', 'spring', 'video', 'gym', now());
+SQL
+    script bare_click <<'SQL'
+\set n random(1, 1000000000000000)
+\set w random(320, 2560)
+INSERT INTO bench_capture.click (tenant_id, campaign_id, ad_id, click_id, adset_id, fbclid, gclid, fbc, fbp, ip_address, user_agent, device_type, os, browser, screen_width, screen_height, timezone, timezone_offset, fingerprint_hash, landing_page_url, referrer_url, utm_source, utm_medium, utm_campaign, utm_content, utm_term, click_timestamp, tracked_at) VALUES ('bench_capture', 'campaign-1', 'ad-1', 'new-' || :n, 'adset-1', 'fbclid-' || :n, NULL, NULL, 'fb.1.1.' || :w, '203.0.113.45', 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)', 'mobile', 'iOS 18.0', 'Mobile Safari', :w, 2532, 'America/New_York', -300, 'efe94fabd53ae5269163e58eb45d4984b199ea4d0b55e0ee9cec2c48fd7a0e56', 'https://example.org/landing', 'https://www.facebook.com/', 'facebook', 'cpc', 'spring', 'video', 'gym', now(), now());
+SQL
+    compare 'track_click / bare INSERT' "$work/track_click.sql" "$work/bare_click.sql"
+}
+
+attribute_conversion() {
+    script attribute <<'SQL'
+\set n random(1, 1000000000000000)
+\set d random(1, 20000)
+SELECT * FROM artery.attribute_conversion('bench_capture', 'conversion-' || :n, 'lead', 100, now(), NULL, NULL, encode(sha256((:d)::text::bytea), 'hex'), '203.0.113.45', 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)');
+SQL
+    script bare_attribution <<'SQL'
+\set n random(1, 1000000000000000)
+\set d random(1, 20000)
+WITH found AS (SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp FROM bench_capture.click c WHERE c.tenant_id = 'bench_capture' AND c.fingerprint_hash = encode(sha256((:d)::text::bytea), 'hex') AND c.click_timestamp <= now() ORDER BY c.click_timestamp DESC LIMIT 1), stored AS (INSERT INTO bench_capture.conversion (tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, fingerprint_hash, ip_address, user_agent, is_synthetic, success, attributed_click_id, attribution_method, attribution_confidence, attribution_window_hours, ad_id, adset_id, campaign_id, candidates, reason, best_click_id, best_confidence, attributed_at) SELECT 'bench_capture', 'conversion-' || :n, 'lead', 100, now(), encode(sha256((:d)::text::bytea), 'hex'), '203.0.113.45', 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)', false, true, f.click_id, 'fingerprint', 0.9, 1.0, f.ad_id, f.adset_id, f.campaign_id, 1, 'The device fingerprint matched 5 clicks; the newest was 1.0 hours before.', f.click_id, 0.9, now() FROM found f RETURNING conversion_id) INSERT INTO bench_capture.log (tenant_id, conversion_id, attempt_number, layer_1_result, layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, processing_time_ms, logged_at) SELECT 'bench_capture', s.conversion_id, 1, 'no_param', 'success', 'not_attempted', 'fingerprint', 0.9, true, 1, 0.1, now() FROM stored s;
+SQL
+    compare 'attribute_conversion / SELECT and two INSERTs' "$work/attribute.sql" "$work/bare_attribution.sql"
+}
+
+fingerprint() {
+    script fingerprint <<'SQL'
+SELECT count(artery.fingerprint(i, 2532, 'America/New_York', -300, 'mobile', 'iOS 18.0', 'Mobile Safari')) FROM generate_series(1, 20000) i;
+SQL
+    script sha256 <<'SQL'
+SELECT count(encode(sha256(convert_to(i || '|2532|America/New_York|-300|mobile|iOS 18.0|Mobile Safari', 'UTF8')), 'hex')) FROM generate_series(1, 20000) i;
+SQL
+    compare 'fingerprint / sha256 of the joined text' "$work/fingerprint.sql" "$work/sha256.sql"
+}
+
+synthetic_revenue() {
+    local label='calculate_synthetic_revenue / SELECT 1'
+    if [ "$(sql -c "SELECT to_regproc('artery.calculate_synthetic_revenue') IS NULL")" = t ]; then
+        printf '%-48s skipped: the function is not installed\n' "$label"
+        return
+    fi
+    sql -c "SELECT artery.add_tenant('bench_stages', 'service_business')
+             WHERE NOT EXISTS (SELECT FROM artery.tenant WHERE tenant_id = 'bench_stages')" >/dev/null
+    script revenue <<'SQL'
+SELECT * FROM artery.calculate_synthetic_revenue('bench_stages', 'lead', 'show_up');
+SQL
+    script one <<'SQL'
+SELECT 1;
+SQL
+    compare "$label" "$work/revenue.sql" "$work/one.sql"
+}
+
+prepare
+track_click
+attribute_conversion
+fingerprint
+synthetic_revenue
+sql -c "SET client_min_messages = warning" -c "DROP SCHEMA bench_capture CASCADE" \
+    -c "DELETE FROM artery.click_tracking WHERE tenant_id = 'bench_capture'" \
+    -c "DELETE FROM artery.conversion_tracking WHERE tenant_id = 'bench_capture'" \
+    -c "DELETE FROM artery.attribution_performance_log WHERE tenant_id = 'bench_capture'" \
+    -c "DELETE FROM artery.tenant WHERE tenant_id IN ('bench_capture', 'bench_stages')"
