@@ -21,10 +21,10 @@ CREATE OR REPLACE FUNCTION artery.conversion_before_insert()
 RETURNS trigger
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'artery_conversion_before_insert';
-COMMENT ON FUNCTION artery.conversion_before_insert() IS 'Does for INSERT and COPY what attribute_conversion does.';
+COMMENT ON FUNCTION artery.conversion_before_insert() IS 'Does for INSERT and COPY what attribute_conversion does; rows that bring attributed_at pass untouched.';
 
 CREATE TRIGGER conversion_before_insert BEFORE INSERT ON artery.conversion_tracking
-    FOR EACH ROW WHEN (NEW.attributed_at IS NULL) EXECUTE FUNCTION artery.conversion_before_insert();
+    FOR EACH ROW EXECUTE FUNCTION artery.conversion_before_insert();
 
 CREATE OR REPLACE FUNCTION artery.attribute_again(tenant_id text, conversion_id text)
 RETURNS boolean

@@ -27,10 +27,10 @@ CREATE OR REPLACE FUNCTION artery.click_before_insert()
 RETURNS trigger
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'artery_click_before_insert';
-COMMENT ON FUNCTION artery.click_before_insert() IS 'Does for INSERT and COPY what track_click does.';
+COMMENT ON FUNCTION artery.click_before_insert() IS 'Does for INSERT and COPY what track_click does; rows that bring tracked_at pass untouched.';
 
 CREATE TRIGGER click_before_insert BEFORE INSERT ON artery.click_tracking
-    FOR EACH ROW WHEN (NEW.tracked_at IS NULL) EXECUTE FUNCTION artery.click_before_insert();
+    FOR EACH ROW EXECUTE FUNCTION artery.click_before_insert();
 
 CREATE OR REPLACE FUNCTION artery.expire_clicks(before timestamptz)
 RETURNS bigint

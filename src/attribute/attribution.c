@@ -3,9 +3,8 @@
  *		Conversions and their attribution: checking, searching, recording.
  *
  * Whoever brings a conversion (function, trigger, deal) fills a Conversion and
- * has it checked, run and stored here. A conversion and its log row are written
- * by one statement; of two sessions that bring the same conversion the second
- * waits and then finds it stored.
+ * has it checked, run and stored here. Of two sessions that bring the same
+ * conversion the second waits and then finds it stored.
  */
 #include "artery.h"
 
@@ -46,50 +45,71 @@ static const FingerprintColumns fingerprint_columns = {
 	CONVERSION_DEVICE_TYPE, CONVERSION_OS, CONVERSION_BROWSER, CONVERSION_FINGERPRINT_HASH
 };
 
+/* Fields of a log row after the number of the attempt. */
+static const int log_fields[] = {
+	CONVERSION_TENANT_ID, CONVERSION_ID, CONVERSION_LAYER_1, CONVERSION_LAYER_2, CONVERSION_LAYER_3,
+	CONVERSION_ATTRIBUTION_METHOD, CONVERSION_ATTRIBUTION_CONFIDENCE, CONVERSION_SUCCESS, CONVERSION_CANDIDATES,
+	CONVERSION_PROCESSING_TIME, CONVERSION_ATTRIBUTED_AT
+};
+
+#define LOG_FIELDS 11
+
+StaticAssertDecl(lengthof(log_fields) == LOG_FIELDS, "a log row has as many fields as its statement");
+
 #define CONVERSION_TYPES { \
 	TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INETOID, TEXTOID, \
 	INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID, \
 	TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, FLOAT8OID, FLOAT8OID, TEXTOID, TEXTOID, TEXTOID, \
-	INT4OID, TEXTOID, TEXTOID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, FLOAT8OID}
+	INT4OID, TEXTOID, TEXTOID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID}
 
-/* Attempts go on counting where the conversion was removed and came again. */
-#define LOG_ATTEMPT \
-	"INSERT INTO artery.attribution_performance_log (tenant_id, conversion_id, attempt_number, layer_1_result, " \
-	"  layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, " \
-	"  processing_time_ms, logged_at) " \
-	"SELECT $1, $2, (SELECT coalesce(max(l.attempt_number), 0) + 1 FROM artery.attribution_performance_log l " \
-	"                 WHERE l.tenant_id = $1 AND l.conversion_id = $2), " \
-	"       $37, $38, $39, $25, $26, $23, $31, $40, $36 FROM stored"
+#define CONVERSION_COLUMN_NAMES \
+	"tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, click_id, fbclid, " \
+	"fingerprint_hash, ip_address, user_agent, screen_width, screen_height, timezone, timezone_offset, " \
+	"device_type, os, browser, is_synthetic, crm_deal_id, crm_contact_id, crm_stage, raw_data, success, " \
+	"attributed_click_id, attribution_method, attribution_confidence, attribution_window_hours, ad_id, " \
+	"adset_id, campaign_id, candidates, reason, best_click_id, best_confidence, no_click_probability, " \
+	"attributed_at"
 
+/* Two statements are faster than one with a WITH that writes both rows. */
 static ArteryStatement insert_conversion = {
-	"WITH stored AS ( "
-	"  INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_value, "
-	"    conversion_timestamp, click_id, fbclid, fingerprint_hash, ip_address, user_agent, screen_width, "
-	"    screen_height, timezone, timezone_offset, device_type, os, browser, is_synthetic, crm_deal_id, "
-	"    crm_contact_id, crm_stage, raw_data, success, attributed_click_id, attribution_method, "
-	"    attribution_confidence, attribution_window_hours, ad_id, adset_id, campaign_id, candidates, reason, "
-	"    best_click_id, best_confidence, no_click_probability, attributed_at) "
-	"  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
-	"    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36) "
-	"  ON CONFLICT DO NOTHING RETURNING 1) "
-	LOG_ATTEMPT,
-	CONVERSION_FIELDS, CONVERSION_TYPES, NULL
+	"INSERT INTO artery.conversion_tracking (" CONVERSION_COLUMN_NAMES ") "
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
+	"  $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36) ON CONFLICT DO NOTHING",
+	CONVERSION_COLUMNS, CONVERSION_TYPES, NULL
+};
+
+#define INSERT_LOG \
+	"INSERT INTO artery.attribution_performance_log (tenant_id, conversion_id, layer_1_result, layer_2_result, " \
+	"  layer_3_result, final_method, final_confidence, success, candidates, processing_time_ms, logged_at, " \
+	"  attempt_number) "
+
+#define LOG_TYPES {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, FLOAT8OID, BOOLOID, INT4OID, FLOAT8OID, \
+	TIMESTAMPTZOID}
+
+/* The first attempt, unless one is logged: of a conversion that was removed and came again. */
+static ArteryStatement insert_first_log = {
+	INSERT_LOG "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1) ON CONFLICT DO NOTHING",
+	LOG_FIELDS, LOG_TYPES, NULL
+};
+
+static ArteryStatement insert_next_log = {
+	INSERT_LOG "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce(max(l.attempt_number), 0) + 1 "
+	"  FROM artery.attribution_performance_log l WHERE l.tenant_id = $1 AND l.conversion_id = $2",
+	LOG_FIELDS, LOG_TYPES, NULL
 };
 
 static ArteryStatement update_conversion = {
-	"WITH stored AS ( "
-	"  UPDATE artery.conversion_tracking c "
-	"     SET conversion_type = $3, conversion_value = $4, conversion_timestamp = $5, click_id = $6, fbclid = $7, "
-	"         fingerprint_hash = $8, ip_address = $9, user_agent = $10, screen_width = $11, screen_height = $12, "
-	"         timezone = $13, timezone_offset = $14, device_type = $15, os = $16, browser = $17, "
-	"         is_synthetic = $18, crm_deal_id = $19, crm_contact_id = $20, crm_stage = $21, raw_data = $22, "
-	"         success = $23, attributed_click_id = $24, attribution_method = $25, attribution_confidence = $26, "
-	"         attribution_window_hours = $27, ad_id = $28, adset_id = $29, campaign_id = $30, candidates = $31, "
-	"         reason = $32, best_click_id = $33, best_confidence = $34, no_click_probability = $35, "
-	"         attributed_at = $36 "
-	"   WHERE c.tenant_id = $1 AND c.conversion_id = $2 AND c.attribution_method = 'unattributed' RETURNING 1) "
-	LOG_ATTEMPT,
-	CONVERSION_FIELDS, CONVERSION_TYPES, NULL
+	"UPDATE artery.conversion_tracking c "
+	"   SET conversion_type = $3, conversion_value = $4, conversion_timestamp = $5, click_id = $6, fbclid = $7, "
+	"       fingerprint_hash = $8, ip_address = $9, user_agent = $10, screen_width = $11, screen_height = $12, "
+	"       timezone = $13, timezone_offset = $14, device_type = $15, os = $16, browser = $17, "
+	"       is_synthetic = $18, crm_deal_id = $19, crm_contact_id = $20, crm_stage = $21, raw_data = $22, "
+	"       success = $23, attributed_click_id = $24, attribution_method = $25, attribution_confidence = $26, "
+	"       attribution_window_hours = $27, ad_id = $28, adset_id = $29, campaign_id = $30, candidates = $31, "
+	"       reason = $32, best_click_id = $33, best_confidence = $34, no_click_probability = $35, "
+	"       attributed_at = $36 "
+	" WHERE c.tenant_id = $1 AND c.conversion_id = $2 AND c.attribution_method = 'unattributed'",
+	CONVERSION_COLUMNS, CONVERSION_TYPES, NULL
 };
 
 static ArteryStatement enqueue_decision = {
@@ -98,6 +118,7 @@ static ArteryStatement enqueue_decision = {
 	2, {TEXTOID, TEXTOID}, NULL
 };
 
+static bool store(ArteryStatement *statement, Conversion *conversion);
 static bool has_traces(const Conversion *conversion);
 static bool complete_traces(Conversion *conversion);
 static void fill_results(Conversion *conversion, const Attribution *attribution);
@@ -159,27 +180,34 @@ artery_attribution_run(Conversion *conversion)
 	conversion->nulls[CONVERSION_PROCESSING_TIME] = false;
 }
 
-static uint64
-store(ArteryStatement *statement, Conversion *conversion)
-{
-	char		null_flags[CONVERSION_FIELDS];
-	int			i;
-
-	for (i = 0; i < CONVERSION_FIELDS; i++)
-		null_flags[i] = conversion->nulls[i] ? 'n' : ' ';
-	return artery_execute(statement, conversion->values, null_flags, false, 0);
-}
-
 bool
 artery_attribution_insert(Conversion *conversion)
 {
-	return store(&insert_conversion, conversion) > 0;
+	if (!store(&insert_conversion, conversion))
+		return false;
+	artery_attribution_log(conversion, true);
+	return true;
 }
 
 bool
 artery_attribution_update(Conversion *conversion)
 {
-	return store(&update_conversion, conversion) > 0;
+	if (!store(&update_conversion, conversion))
+		return false;
+	artery_attribution_log(conversion, false);
+	return true;
+}
+
+void
+artery_attribution_log(const Conversion *conversion, bool is_first)
+{
+	Datum		values[LOG_FIELDS];
+	int			i;
+
+	for (i = 0; i < LOG_FIELDS; i++)
+		values[i] = conversion->values[log_fields[i]];
+	if (!is_first || artery_execute(&insert_first_log, values, NULL, false, 0) == 0)
+		(void) artery_execute(&insert_next_log, values, NULL, false, 0);
 }
 
 void
@@ -196,6 +224,18 @@ artery_attribution_announce(const Conversion *conversion)
 	keys[0] = conversion->values[CONVERSION_TENANT_ID];
 	keys[1] = conversion->values[CONVERSION_ID];
 	(void) artery_execute(&enqueue_decision, keys, NULL, false, 0);
+}
+
+/* Run a statement that writes the conversion; false if it wrote nothing. */
+static bool
+store(ArteryStatement *statement, Conversion *conversion)
+{
+	char		null_flags[CONVERSION_COLUMNS];
+	int			i;
+
+	for (i = 0; i < CONVERSION_COLUMNS; i++)
+		null_flags[i] = conversion->nulls[i] ? 'n' : ' ';
+	return artery_execute(statement, conversion->values, null_flags, false, 0) > 0;
 }
 
 /* Did the conversion bring anything to find its click by? */

@@ -101,6 +101,9 @@ extern bool artery_attribution_insert(Conversion *conversion);
  */
 extern bool artery_attribution_update(Conversion *conversion);
 
+/* Write the log row of the attempt just run: the first, or the next. Within a scope. */
+extern void artery_attribution_log(const Conversion *conversion, bool is_first);
+
 /*
  * Ask for a budget decision if the conversion just stored is worth it: value
  * above high_value, confidence high_value_confidence or more. Within a scope.

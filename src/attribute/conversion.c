@@ -47,20 +47,9 @@ static ArteryStatement select_again = {
 	2, {TEXTOID, TEXTOID}, NULL
 };
 
-static ArteryStatement insert_log = {
-	"INSERT INTO artery.attribution_performance_log (tenant_id, conversion_id, attempt_number, layer_1_result, "
-	"  layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, "
-	"  processing_time_ms, logged_at) "
-	"SELECT $1, $2, coalesce(max(l.attempt_number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11 "
-	"  FROM artery.attribution_performance_log l WHERE l.tenant_id = $1 AND l.conversion_id = $2",
-	11, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, FLOAT8OID, BOOLOID, INT4OID, FLOAT8OID,
-	TIMESTAMPTZOID}, NULL
-};
-
 static TupleDesc result_descriptor(void);
 static HeapTuple form_result(ArteryScope *scope, Datum *values, bool *nulls);
 static HeapTuple read_stored(ArteryScope *scope, const Conversion *conversion);
-static void log_first_attempt(const Conversion *conversion);
 
 /* artery.attribute_conversion(tenant_id, conversion_id, conversion_type, ...) */
 Datum
@@ -93,9 +82,10 @@ artery_attribute_conversion(PG_FUNCTION_ARGS)
 }
 
 /*
- * Before a conversion is inserted other than by attribute_conversion. One that
- * is stored already is skipped, as attribute_conversion does; rows of the same
- * command count too.
+ * Before a conversion is inserted. Rows that bring attributed_at, from
+ * attribute_conversion or a restore, pass untouched (asked here: a WHEN of the
+ * trigger is prepared anew for every statement). One that is stored already is
+ * skipped, as attribute_conversion does; rows of the same command count too.
  */
 Datum
 artery_conversion_before_insert(PG_FUNCTION_ARGS)
@@ -115,6 +105,8 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	descriptor = RelationGetDescr(trigger->tg_relation);
 	if (descriptor->natts < CONVERSION_COLUMNS)
 		elog(ERROR, "conversion_tracking has %d columns", descriptor->natts);
+	if (!heap_attisnull(trigger->tg_trigtuple, CONVERSION_ATTRIBUTED_AT + 1, descriptor))
+		return PointerGetDatum(trigger->tg_trigtuple);
 
 	values = palloc(descriptor->natts * sizeof(Datum));
 	nulls = palloc(descriptor->natts * sizeof(bool));
@@ -128,7 +120,7 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	if (artery_execute(&select_exists, conversion.values, NULL, false, 1) == 0)
 	{
 		artery_attribution_run(&conversion);
-		log_first_attempt(&conversion);
+		artery_attribution_log(&conversion, true);
 		artery_attribution_announce(&conversion);
 		memcpy(values, conversion.values, CONVERSION_COLUMNS * sizeof(Datum));
 		memcpy(nulls, conversion.nulls, CONVERSION_COLUMNS * sizeof(bool));
@@ -231,18 +223,4 @@ read_stored(ArteryScope *scope, const Conversion *conversion)
 	for (i = 0; i < RESULT_COLUMNS; i++)
 		values[i] = artery_field(0, i + 1, &nulls[i]);
 	return form_result(scope, values, nulls);
-}
-
-static void
-log_first_attempt(const Conversion *conversion)
-{
-	static const int fields[] = {CONVERSION_TENANT_ID, CONVERSION_ID, CONVERSION_LAYER_1, CONVERSION_LAYER_2,
-		CONVERSION_LAYER_3, CONVERSION_ATTRIBUTION_METHOD, CONVERSION_ATTRIBUTION_CONFIDENCE, CONVERSION_SUCCESS,
-	CONVERSION_CANDIDATES, CONVERSION_PROCESSING_TIME, CONVERSION_ATTRIBUTED_AT};
-	Datum		values[lengthof(fields)];
-	int			i;
-
-	for (i = 0; i < (int) lengthof(fields); i++)
-		values[i] = conversion->values[fields[i]];
-	(void) artery_execute(&insert_log, values, NULL, false, 0);
 }

@@ -121,8 +121,10 @@ artery_track_click(PG_FUNCTION_ARGS)
 }
 
 /*
- * Before a click is inserted other than by track_click. A click that is there
- * already is skipped; rows of the same command count too.
+ * Before a click is inserted. Rows that bring tracked_at, from track_click or a
+ * restore, pass untouched (asked here: a WHEN of the trigger is prepared anew for
+ * every statement). A click that is there already is skipped; rows of the same
+ * command count too.
  */
 Datum
 artery_click_before_insert(PG_FUNCTION_ARGS)
@@ -139,6 +141,8 @@ artery_click_before_insert(PG_FUNCTION_ARGS)
 	descriptor = RelationGetDescr(trigger->tg_relation);
 	if (descriptor->natts < CLICK_COLUMNS)
 		elog(ERROR, "click_tracking has %d columns", descriptor->natts);
+	if (!heap_attisnull(trigger->tg_trigtuple, CLICK_TRACKED_AT + 1, descriptor))
+		return PointerGetDatum(trigger->tg_trigtuple);
 
 	values = palloc(descriptor->natts * sizeof(Datum));
 	nulls = palloc(descriptor->natts * sizeof(bool));
