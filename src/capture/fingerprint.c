@@ -140,7 +140,10 @@ hash_bytes(const char *bytes, int length)
 	return hash;
 }
 
-/* 64 hexadecimal digits in lower case, or error 22023. */
+/*
+ * A SHA-256 in lower case, so that both spellings meet; any other id that a
+ * page's own fingerprinting gives stays as it is.
+ */
 static text *
 normalise_hash(text *given)
 {
@@ -149,12 +152,14 @@ normalise_hash(text *given)
 	text	   *hash;
 	int			i;
 
-	if (length != HASH_DIGITS || strspn(text_to_cstring(given), "0123456789abcdefABCDEF") != HASH_DIGITS)
+	if (length > ARTERY_MAX_ID)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("fingerprint_hash is not a SHA-256 hash"),
-				 errdetail("It must consist of %d hexadecimal digits.", HASH_DIGITS),
+				(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+				 errmsg("fingerprint_hash is too long"),
+				 errdetail("It has %d bytes; at most %d are accepted.", length, ARTERY_MAX_ID),
 				 errhint("artery.fingerprint() makes one; or give the device fields instead.")));
+	if (length != HASH_DIGITS || strspn(text_to_cstring(given), "0123456789abcdefABCDEF") != HASH_DIGITS)
+		return given;
 	hash = (text *) palloc(VARHDRSZ + HASH_DIGITS);
 	SET_VARSIZE(hash, VARHDRSZ + HASH_DIGITS);
 	for (i = 0; i < HASH_DIGITS; i++)

@@ -21,8 +21,8 @@ typedef struct FingerprintColumns
 } FingerprintColumns;
 
 /*
- * Put the row's hash into shape: a given one must be 64 hexadecimal digits
- * (22023) and becomes lower case; where none is given it is made from the
+ * Put the row's hash into shape: a given SHA-256 becomes lower case, another id
+ * of at most ARTERY_MAX_ID bytes (22001) stays as it is; where none is given it is made from the
  * parts. It stays NULL where no part is known.
  */
 extern void artery_fingerprint_fill(const FingerprintColumns *columns, Datum *values, bool *nulls);

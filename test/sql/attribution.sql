@@ -135,7 +135,7 @@ SELECT artery.attribute_conversion('att_a', 'x', 'lead', -0.01);
 SELECT artery.attribute_conversion('att_a', 'x', 'lead', 'NaN');
 SELECT artery.attribute_conversion('att_a', 'x', 'lead', 'Infinity');
 SELECT artery.attribute_conversion('att_a', 'x', 'lead', conversion_timestamp => '2009-12-31');
-SELECT artery.attribute_conversion('att_a', 'x', 'lead', fingerprint_hash => 'abc');
+SELECT artery.attribute_conversion('att_a', 'x', 'lead', fingerprint_hash => repeat('a', 300));
 SELECT artery.attribute_conversion('att_a', repeat('x', 257), 'lead');
 INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_value) VALUES ('att_a', 'x', 'lead', -1);
 SELECT count(*) FROM artery.conversion_tracking WHERE conversion_id = 'x';

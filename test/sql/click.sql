@@ -74,8 +74,7 @@ INSERT INTO artery.click_tracking (tenant_id, click_id, click_timestamp) VALUES 
 SELECT artery.track_click('click_a', 'c', 'a', repeat('x', 257));
 SELECT artery.track_click('click_a', 'c', 'a', fbclid => repeat('x', 1025));
 SELECT artery.track_click('click_a', 'c', 'a', user_agent => repeat('x', 8193));
-SELECT artery.track_click('click_a', 'c', 'a', fingerprint_hash => 'short');
-SELECT artery.track_click('click_a', 'c', 'a', fingerprint_hash => repeat('g', 64));
+SELECT artery.track_click('click_a', 'c', 'a', fingerprint_hash => repeat('a', 300));
 SELECT artery.track_click('click_a', 'c', 'a', ip_address => '300.1.1.1');
 SELECT artery.track_click('click_a', 'c', 'a', screen_width => '99999999999');
 INSERT INTO artery.click_tracking (tenant_id, click_id) VALUES ('click_nobody', 'x');
@@ -131,3 +130,9 @@ RESET ROLE;
 DROP OWNED BY click_role;
 SELECT artery.revoke_tenant('click_b', 'click_role', unlimited => true);
 DROP ROLE click_role;
+
+-- a page's own fingerprint is taken as it is; a SHA-256 in capitals is the same as in small letters
+SELECT artery.track_click('click_a', 'c', 'a', click_id => 'own_print', fingerprint_hash => 'Visitor-7Kx');
+SELECT artery.track_click('click_a', 'c', 'a', click_id => 'capitals', fingerprint_hash => repeat('AB', 32));
+SELECT click_id, left(fingerprint_hash, 12) AS hash FROM artery.click_tracking
+ WHERE tenant_id = 'click_a' AND click_id IN ('own_print', 'capitals') ORDER BY click_id;

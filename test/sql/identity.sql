@@ -38,7 +38,7 @@ SELECT artery.identify(NULL, 'p');
 SELECT artery.identify('id_nobody', 'p');
 SELECT artery.identify('id_a', email_hash => 'somebody@example.org');
 SELECT artery.identify('id_a', 'p', seen_at => '2009-01-01');
-SELECT artery.identify('id_a', 'p', fingerprint_hash => 'x');
+SELECT artery.identify('id_a', 'p', fingerprint_hash => repeat('x', 300));
 SELECT artery.identify('id_a', repeat('p', 257));
 SELECT count(*) FROM artery.contact_evidence WHERE tenant_id IN ('id_a', 'id_b');
 
