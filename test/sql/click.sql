@@ -132,7 +132,7 @@ SELECT artery.revoke_tenant('click_b', 'click_role', unlimited => true);
 DROP ROLE click_role;
 
 -- a page's own fingerprint is taken as it is; a SHA-256 in capitals is the same as in small letters
-SELECT artery.track_click('click_a', 'c', 'a', click_id => 'own_print', fingerprint_hash => 'Visitor-7Kx');
-SELECT artery.track_click('click_a', 'c', 'a', click_id => 'capitals', fingerprint_hash => repeat('AB', 32));
+SELECT artery.track_click('click_b', 'c', 'a', click_id => 'own_print', fingerprint_hash => 'Visitor-7Kx');
+SELECT artery.track_click('click_b', 'c', 'a', click_id => 'capitals', fingerprint_hash => repeat('AB', 32));
 SELECT click_id, left(fingerprint_hash, 12) AS hash FROM artery.click_tracking
- WHERE tenant_id = 'click_a' AND click_id IN ('own_print', 'capitals') ORDER BY click_id;
+ WHERE tenant_id = 'click_b' AND click_id IN ('own_print', 'capitals') ORDER BY click_id;
