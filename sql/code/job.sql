@@ -493,15 +493,18 @@ $$;
 COMMENT ON FUNCTION artery.perform_job(text, text, jsonb) IS
 'The work itself of a job that artery''s own worker does; returns its result. data: total_budget and seed of budget-optimization, since and until of attribution-matching, deal_id of synthetic-revenue-calculation, all optional.';
 
-CREATE OR REPLACE FUNCTION artery.take_worker_jobs(batch integer)
+CREATE OR REPLACE FUNCTION artery.take_worker_jobs(batch integer, syncs integer)
 RETURNS SETOF artery.job
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT t.* FROM artery.job_config c, artery.take_jobs(c.job_name, 'artery worker', batch, NULL, pg_backend_pid()) t
-     WHERE c.runs_in = 'worker'
+     WHERE c.runs_in = 'worker' AND c.job_name <> 'actuals-sync'
+    UNION ALL
+    SELECT s.* FROM artery.take_sync_jobs(syncs) s
 $$;
-COMMENT ON FUNCTION artery.take_worker_jobs(integer) IS 'Claim due jobs for artery''s own worker, up to the batch of each name.';
+COMMENT ON FUNCTION artery.take_worker_jobs(integer, integer) IS
+'Claim due jobs for artery''s own worker, up to the batch of each name, and as many syncs as it has room for.';
 
 CREATE OR REPLACE FUNCTION artery.next_job_at()
 RETURNS timestamptz
@@ -519,7 +522,8 @@ AS $$
                  WHERE r.tenant_id = j.tenant_id AND r.job_name = c.job_name
                  ORDER BY r.started_at DESC
                 OFFSET c.rate_limit_per_hour - 1 LIMIT 1) l ON c.rate_limit_per_hour IS NOT NULL
-          WHERE c.runs_in = 'worker'),
+          WHERE c.runs_in = 'worker' AND c.job_name <> 'actuals-sync'),
+        artery.next_sync_at(),
         (SELECT min(j.lease_until) FROM artery.job j WHERE j.state = 'active'))
 $$;
 COMMENT ON FUNCTION artery.next_job_at() IS

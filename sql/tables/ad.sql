@@ -68,6 +68,7 @@ CREATE TABLE artery.budget_owner (
     owner_type      text NOT NULL DEFAULT 'adset' CHECK (owner_type = ANY (ARRAY['adset', 'campaign'])),
     campaign_id     text,
     budget          numeric CHECK (budget >= 0),
+    budget_type     text CHECK (budget_type = ANY (ARRAY['daily', 'lifetime', 'none'])),
     observed_at     timestamptz,
     currency        text,
     minimum         numeric CHECK (minimum >= 0),
@@ -84,6 +85,7 @@ CREATE TABLE artery.budget_owner (
 CREATE INDEX budget_owner_by_campaign ON artery.budget_owner (tenant_id, campaign_id);
 COMMENT ON TABLE artery.budget_owner IS 'Ad sets and campaigns that carry a budget, with the budget last observed.';
 COMMENT ON COLUMN artery.budget_owner.budget IS 'Per day in the account''s currency; NULL where it is not known or the object carries no daily budget.';
+COMMENT ON COLUMN artery.budget_owner.budget_type IS 'What Meta said it carries: none where the campaign or its ad sets carry it instead; NULL as long as it was not read.';
 COMMENT ON COLUMN artery.budget_owner.currency IS 'The account''s, as Meta tells it; NULL as long as it was not read.';
 COMMENT ON COLUMN artery.budget_owner.minimum IS 'Smallest daily budget that Meta takes, in the account''s currency; NULL: not known.';
 COMMENT ON COLUMN artery.budget_owner.status IS 'What was set: ACTIVE, PAUSED, DELETED, ARCHIVED.';

@@ -18,7 +18,7 @@ INSERT INTO artery.job_config (job_name, description, max_attempts, backoff, rat
     ('ad-change', 'Change an ad by a worker outside; artery''s own changes are in ad_change', 5, '5 seconds', 15, '5 minutes', 'outside'),
     ('budget-optimization', 'Decide budgets: allocate_budget', 3, '10 seconds', 10, '10 minutes', 'worker'),
     ('creative-dna-extraction', 'Score creatives, by a worker outside', 2, '15 seconds', 5, '15 minutes', 'outside'),
-    ('actuals-sync', 'Read spend, clicks and budgets from Meta', 5, '5 seconds', NULL, '10 minutes', 'outside'),
+    ('actuals-sync', 'Read spend, clicks and budgets from Meta', 5, '5 seconds', NULL, '10 minutes', 'worker'),
     ('attribution-matching', 'Try unattributed conversions again: reattribute', 10, '2 seconds', NULL, '10 minutes', 'worker'),
     ('synthetic-revenue-calculation', 'Check and correct the increments of deals', 3, '5 seconds', NULL, '10 minutes', 'worker');
 

@@ -84,6 +84,35 @@ artery_meta_write(const void *owner, void *user, const ChangeClaim *claim, const
 	return submit(owner, user, "POST", object_url(claim->target_id), body.data, credentials);
 }
 
+HttpRequest *
+artery_meta_call(const void *owner, void *user, const char *method, const char *object, const char *edge,
+				 const char *parameters, const MetaCredentials *credentials)
+{
+	StringInfoData url;
+	StringInfoData all;
+
+	initStringInfo(&url);
+	appendStringInfoString(&url, object_url(object));
+	if (edge != NULL)
+		appendStringInfo(&url, "/%s", edge);
+	initStringInfo(&all);
+	appendStringInfoString(&all, parameters);
+	append_proof(&all, '&', credentials);
+	if (strcmp(method, "POST") == 0)
+		return submit(owner, user, method, url.data, all.data, credentials);
+	appendStringInfo(&url, "?%s", all.data);
+	return submit(owner, user, method, url.data, NULL, credentials);
+}
+
+void
+artery_meta_parameter(StringInfo parameters, const char *name, const char *value)
+{
+	if (parameters->len > 0)
+		appendStringInfoChar(parameters, '&');
+	appendStringInfo(parameters, "%s=", name);
+	append_escaped(parameters, value);
+}
+
 static HttpRequest *
 submit(const void *owner, void *user, const char *method, const char *url, const char *body,
 	   const MetaCredentials *credentials)

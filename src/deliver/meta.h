@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 #include "deliver/change.h"
@@ -42,6 +43,17 @@ extern HttpRequest *artery_meta_read(const void *owner, void *user, const Change
 									 const MetaCredentials *credentials);
 extern HttpRequest *artery_meta_write(const void *owner, void *user, const ChangeClaim *claim,
 									  const MetaCredentials *credentials);
+
+/*
+ * Submit any other call: GET or POST to an object, or to an edge of it (NULL for
+ * none), with parameters as artery_meta_parameter built them. Errors as
+ * artery_http_submit's.
+ */
+extern HttpRequest *artery_meta_call(const void *owner, void *user, const char *method, const char *object,
+									 const char *edge, const char *parameters, const MetaCredentials *credentials);
+
+/* Add a parameter, escaped. */
+extern void artery_meta_parameter(StringInfo parameters, const char *name, const char *value);
 
 /* Read the answer to artery_meta_read; error 22003 if a budget is no amount. */
 extern MetaObject artery_meta_object(const Jsonb *parsed, const char *currency);

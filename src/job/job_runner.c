@@ -4,7 +4,8 @@
  *
  * Claims are committed before the work begins; each job then runs in a
  * transaction of its own, its work in a subtransaction: an error undoes the work
- * and becomes the job's failure, never the worker's.
+ * and becomes the job's failure, never the worker's. Jobs that ask Meta take
+ * longer and are handed on.
  */
 #include "artery.h"
 
@@ -12,9 +13,11 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "deliver/sync.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/shmem.h"
@@ -33,7 +36,7 @@ typedef struct ClaimedJob
 } ClaimedJob;
 
 static ArteryStatement take_jobs = {
-	"SELECT tenant_id, job_id, attempt, job_name, data FROM artery.take_worker_jobs($1)", 1, {INT4OID}, NULL
+	"SELECT tenant_id, job_id, attempt, job_name, data FROM artery.take_worker_jobs($1, $2)", 2, {INT4OID, INT4OID}, NULL
 };
 static ArteryStatement perform_job = {
 	"SELECT artery.complete_job($1, $2, $3, artery.perform_job($1, $4, $5))",
@@ -74,7 +77,11 @@ artery_job_duty(void)
 	for (i = 0; i < njobs; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		run(&jobs[i]);
+		if (strcmp(TextDatumGetCString(jobs[i].job_name), ARTERY_SYNC_JOB) == 0)
+			artery_sync_start(TextDatumGetCString(jobs[i].tenant_id), DatumGetInt64(jobs[i].job_id),
+							  DatumGetInt32(jobs[i].attempt), DatumGetJsonbP(jobs[i].data));
+		else
+			run(&jobs[i]);
 	}
 
 	artery_transaction_begin(&scope, "artery: looking for the next job");
@@ -95,14 +102,14 @@ claim(ClaimedJob **jobs)
 {
 	ArteryScope scope;
 	MemoryContext context = CurrentMemoryContext;
-	Datum		batch = Int32GetDatum(BATCH);
+	Datum		batch[2] = {Int32GetDatum(BATCH), Int32GetDatum(artery_sync_room())};
 	bool		isnull;
 	int			njobs;
 	int			i;
 
 	artery_transaction_begin(&scope, "artery: claiming jobs");
 	scope.caller = context;
-	njobs = (int) artery_execute(&take_jobs, &batch, NULL, false, 0);
+	njobs = (int) artery_execute(&take_jobs, batch, NULL, false, 0);
 	*jobs = MemoryContextAlloc(context, Max(njobs, 1) * sizeof(ClaimedJob));
 	for (i = 0; i < njobs; i++)
 	{

@@ -144,6 +144,10 @@ artery_guc_init(void)
 							 &artery_settings.enabled, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	define_http_settings();
 	define_retention_settings();
+	DefineCustomIntVariable("artery.sync_interval", "Time between two readings of a tenant's ad account.",
+							"Budgets, ads and Insights of tenants with an ad account and a token; 0 reads only on demand.",
+							&artery_settings.sync_interval, 3600, 0, 604800, PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	DefineCustomStringVariable("artery.worker_role", "Role the background worker connects as.",
 							   "Empty is the bootstrap superuser. The role needs LOGIN and CONNECT only.",
 							   &artery_settings.worker_role, "", PGC_SIGHUP, 0, NULL, NULL, NULL);

@@ -10,6 +10,7 @@ import sys
 
 from aiohttp import web
 
+from insights import Insights
 from graph_model import UPGRADED_VERSIONS, Graph, GraphError
 
 PAGE = 25  # rows of a page unless asked otherwise
@@ -34,10 +35,16 @@ class Fault:
 class Api:
     def __init__(self):
         self.graph = Graph()
+        self.insights = Insights(self.graph)
+        self.paging_as_new()
         self.faults = []
         self.log = []
         self.in_flight = 0
         self.max_in_flight = 0
+
+    def paging_as_new(self):
+        self.empty_pages = False  # before every page with rows one without
+        self.most_rows = 500  # of a page, whatever was asked
 
     # the Graph API
 
@@ -127,6 +134,12 @@ class Api:
 
     def route(self, method, path, params):
         fields = [name for name in params.get("fields", "").split(",") if name]
+        if len(path) == 1 and method == "GET" and path[0] in self.insights.reports:
+            return self.insights.look(path[0])
+        if len(path) == 2 and path[0] in self.insights.reports:
+            return self.page(self.insights.report_rows(path[0]), params)
+        if len(path) == 2 and path[1] == "insights" and method == "POST":
+            return self.insights.start(path[0], params)
         if len(path) == 1 and method == "GET":
             return self.graph.read(path[0], fields)
         if len(path) == 1 and method == "POST":
@@ -141,10 +154,7 @@ class Api:
             return self.page([self.graph.pick(record, fields) for record in self.graph.edge(identifier, kinds[edge])],
                              params)
         if edge == "insights":
-            span = json.loads(params.get("time_range", '{"since":"0000","until":"9999"}'))
-            rows = self.graph.insights_of(identifier, span["since"], span["until"])
-            return self.page([{name: value for name, value in row.items()
-                               if name in fields or name in ("date_start", "date_stop")} for row in rows], params)
+            return self.page(self.insights.rows(identifier, params), params)
         if edge == "minimum_budgets":
             currency = self.graph.find(identifier)["fields"]["currency"]
             return {"data": [{"currency": currency, "min_daily_budget_imp": self.graph.minimum}]}
@@ -152,8 +162,12 @@ class Api:
 
     def page(self, rows, params):
         """Cursors are offsets; like the real ones they mean nothing to the caller."""
-        start = int(params.get("after", "0"))
-        size = int(params.get("limit", PAGE))
+        start = params.get("after", "0")
+        if self.empty_pages and not start.startswith("e"):
+            return {"data": [], "paging": {"cursors": {"before": start, "after": "e" + start},
+                                           "next": "https://graph.invalid/next"}}
+        start = int(start.removeprefix("e"))
+        size = min(int(params.get("limit", PAGE)), self.most_rows)
         answer = {"data": rows[start:start + size], "paging": {"cursors": {"before": str(start),
                                                                            "after": str(start + size)}}}
         if start + size < len(rows):
@@ -223,15 +237,20 @@ class Api:
         return web.json_response({"rows": len(self.graph.insights)})
 
     async def configure(self, request):
-        """clock_offset, tokens, app_secret, minimum, maximum, changes_per_hour, usage_headers, max_points"""
+        """what the graph, Insights and the pages have as settings; see README.md"""
         for name, value in (await request.json()).items():
-            if not hasattr(self.graph, name):
+            for owner in (self.graph, self.insights, self):
+                if hasattr(owner, name):
+                    setattr(owner, name, value)
+                    break
+            else:
                 raise web.HTTPBadRequest(text="unknown setting: " + name)
-            setattr(self.graph, name, value)
         return web.json_response({})
 
     async def reset(self, request):
         self.graph.reset()
+        self.insights.reset()
+        self.paging_as_new()
         self.faults = []
         self.log = []
         self.max_in_flight = 0

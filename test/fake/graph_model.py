@@ -4,6 +4,7 @@ No HTTP here. A rule that is broken raises GraphError, which carries the codes
 that the real API answers with.
 """
 
+import datetime
 import hashlib
 import hmac
 import re
@@ -32,7 +33,7 @@ TYPES = {
     },
     "ad": {
         "read": {"id", "account_id", "campaign_id", "adset_id", "name", "status", "effective_status",
-                 "configured_status", "updated_time", "creative"},
+                 "configured_status", "updated_time", "created_time", "creative"},
         "write": {"name", "status"},
     },
 }
@@ -233,6 +234,9 @@ class Graph:
                              "Please wait to make more changes.", 1487632)
 
     # insights
+
+    def days_between(self, since, until):
+        return (datetime.date.fromisoformat(until) - datetime.date.fromisoformat(since)).days
 
     def insights_of(self, identifier, since, until):
         parent = self.find(identifier)

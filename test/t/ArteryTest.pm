@@ -31,6 +31,7 @@ artery.databases = 'postgres'
 artery.allow_loopback_http = on
 artery.meta_base_url = '$base'
 artery.http_timeout = 60s
+artery.sync_interval = 0
 log_statement = none
 });
 	$node->append_conf('postgresql.conf', $option{conf}) if $option{conf};
