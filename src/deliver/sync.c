@@ -40,7 +40,6 @@ static ArteryStatement schedule_syncs = {
 	"SELECT artery.schedule_syncs()", 0, {0}, NULL
 };
 
-
 static dlist_head syncs = DLIST_STATIC_INIT(syncs);
 static int	under_way = 0;		/* syncs */
 static int	in_flight = 0;		/* their requests */

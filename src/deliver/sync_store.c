@@ -68,7 +68,8 @@ artery_sync_prepare(Sync *sync)
 		sync->account = artery_sync_keep(sync, psprintf("act_%s", tenant->settings.meta_ad_account_id));
 		sync->subject.tenant_id = sync->tenant_id;
 		sync->subject.account_id = sync->account + strlen("act_");
-		sync->subject.app_id = tenant->settings.meta_app_id == NULL ? NULL : artery_sync_keep(sync, tenant->settings.meta_app_id);
+		sync->subject.app_id = tenant->settings.meta_app_id == NULL ? NULL :
+			artery_sync_keep(sync, tenant->settings.meta_app_id);
 		sync->subject.token = sync->credentials.token;
 	}
 	artery_transaction_commit(&scope);
@@ -77,7 +78,6 @@ artery_sync_prepare(Sync *sync)
 		explicit_bzero(token, strlen(token));
 	if (app_secret != NULL)
 		explicit_bzero(app_secret, strlen(app_secret));
-
 	return sync->credentials.token != NULL;
 }
 
@@ -117,7 +117,7 @@ artery_sync_store(Sync *sync, const char *step, const Jsonb *parsed)
 	if (lost)
 		sync->ended = true;
 	else if (problem != NULL)
-		artery_sync_settle(sync, SYNC_STOPPED, problem, (Datum) 0);
+		artery_sync_settle(sync, SYNC_STOPPED, problem, DT_NOBEGIN);
 	return !sync->ended;
 }
 
