@@ -54,7 +54,7 @@ compare() {
         other=$(run "$2" "$work/one.sql")
         echo "$one $other" | awk '{print $1 / $2}' >>"$work/ratios"
     done
-    sort -n "$work/ratios" | awk -v label="$1" '{r[NR] = $1} END {printf "%-58s %.2f\n", label, r[int((NR + 1) / 2)]}'
+    sort -n "$work/ratios" | awk -v label="$1" '{r[NR] = $1} END {printf "ratio | %s | %.2f | 0.70 or more\n", label, r[int((NR + 1) / 2)]}'
 }
 
 # Half of the webhooks of one new event are answered within the first time, 95 percent within the second.
@@ -62,7 +62,7 @@ webhook_times() {
     pgbench -n -M prepared -T $((3 * seconds)) -l --log-prefix="$work/log" -f "$work/webhook.sql" >/dev/null 2>"$work/stderr" ||
         { cat "$work/stderr" >&2; exit 1; }
     sort -n -k3,3 "$work"/log.* | awk '{t[NR] = $3 / 1000}
-        END {printf "%-58s %.2f ms, %.2f ms\n", "webhook of one event: median, 95 percent within", t[int((NR + 1) / 2)], t[int(NR * 0.95)]}'
+        END {printf "%s: %.2f ms, %.2f ms\n", "webhook of one event: median, 95 percent within", t[int((NR + 1) / 2)], t[int(NR * 0.95)]}'
 }
 
 prepare

@@ -28,6 +28,7 @@ trap 'exit 130' INT TERM
 setup/packages.sh
 step "building and starting a cluster" setup/cluster.sh fresh
 eval "$(setup/cluster.sh env)"
+psql -qX -c "CREATE EXTENSION artery"
 results=$ARTERY_WORK/bench.log
 : >"$results"
 for script in bench/*.sh; do
