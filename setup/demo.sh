@@ -12,8 +12,15 @@ export ARTERY_WORK="${ARTERY_WORK:-$(work_folder demo)}"
 graph_pid=$ARTERY_WORK/graph.pid
 graph_port=$ARTERY_WORK/graph.port
 
-trap stop_ticker EXIT
-trap 'exit 130' INT TERM
+# Left running at the end, not after a failure.
+finish() {
+    stop_ticker
+    [ -n "${finished:-}" ] || stop
+}
+stop() {
+    stop_graph
+    "$top/setup/cluster.sh" stop
+}
 
 ask() { psql -qXAt -v ON_ERROR_STOP=1 -c "$1"; }
 
@@ -143,9 +150,15 @@ for change in json.load(sys.stdin):
 }
 
 if [ "${1:-}" = stop ]; then
-    stop_graph
-    exec "$top/setup/cluster.sh" stop
+    stop
+    exit
 fi
+if [ -n "${ARTERY_DEMO_DATA:-}" ] && [ ! -r "$ARTERY_DEMO_DATA" ]; then
+    echo "cannot read $ARTERY_DEMO_DATA" >&2
+    exit 1
+fi
+trap finish EXIT
+trap 'exit 130' INT TERM
 
 "$top/setup/packages.sh"
 mkdir -p "$ARTERY_WORK"
@@ -158,6 +171,7 @@ else
     tell_the_story
 fi
 
+finished=yes
 say "Look around"
 echo "connect:  psql -h $PGHOST -p $PGPORT -U postgres artery"
 echo "stop it:  setup/demo.sh stop"
