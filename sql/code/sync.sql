@@ -214,6 +214,7 @@ BEGIN
      WHERE upper(e.element ->> 'account_currency') <> v_currency LIMIT 1;
     IF FOUND THEN
         problem := format('Insights are in %s, but the tenant is set up in %s', left(v_other, 8), v_currency);
+        PERFORM artery.raise_alert(tenant_id, 'currency', artery.effective_settings(tenant_id) ->> 'meta_ad_account_id', problem);
         RETURN;
     END IF;
 
@@ -335,6 +336,25 @@ AS $$
 $$;
 COMMENT ON FUNCTION artery.can_sync(text) IS
 'Whether the tenant is enabled, has an ad account and a token, and is not being synced already. Until then its jobs wait.';
+
+CREATE OR REPLACE FUNCTION artery.release_syncs()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE artery.job j SET run_at = artery.now()
+     WHERE j.tenant_id = NEW.tenant_id AND j.job_name = 'actuals-sync' AND j.state = 'queued'
+       AND j.attempt > 0 AND j.run_at > artery.now();
+    PERFORM artery.wake_worker();
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION artery.release_syncs() IS 'With another token a sync that was put off is tried at once.';
+
+CREATE TRIGGER release_syncs AFTER INSERT OR UPDATE OF value ON artery.tenant_secret
+    FOR EACH ROW WHEN (NEW.name = ANY (ARRAY['meta_access_token', 'meta_app_secret']))
+    EXECUTE FUNCTION artery.release_syncs();
 
 CREATE OR REPLACE FUNCTION artery.take_sync_jobs(batch integer)
 RETURNS SETOF artery.job
