@@ -207,7 +207,7 @@ AS $$
 DECLARE
     v_currency text := artery.effective_settings(tenant_id) ->> 'currency';
     v_other    text;
-    v_read     jsonb;
+    v_days     jsonb;
 BEGIN
     SELECT e.element ->> 'account_currency' INTO v_other
       FROM jsonb_array_elements(rows) e(element)
@@ -218,30 +218,35 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Meta leaves out what is zero.
-    SELECT coalesce(jsonb_agg(CASE
-               WHEN r.element ->> 'date_stop' <> r.element ->> 'date_start' THEN '{"status": "error"}'
-               ELSE artery.read_ad_day(sync_insights.tenant_id, jsonb_build_object(
-                   'ad_id', r.element ->> 'ad_id', 'day', r.element ->> 'date_start',
-                   'impressions', coalesce(r.element ->> 'impressions', '0'),
-                   'clicks', coalesce(r.element ->> 'inline_link_clicks', '0'),
-                   'spend', coalesce(r.element ->> 'spend', '0'))) END), '[]')
-      INTO v_read
-      FROM jsonb_array_elements(rows) r(element);
-    SELECT count(*) FILTER (WHERE e.element ->> 'status' = 'stored'), count(*) FILTER (WHERE e.element ->> 'status' = 'error')
-      INTO stored, skipped
-      FROM jsonb_array_elements(v_read) e(element);
-    PERFORM artery.store_ad_days(tenant_id, changed.days, 'insights')
-      FROM (SELECT jsonb_agg(r.element) AS days
-              FROM jsonb_array_elements(v_read) r(element)
-              LEFT JOIN artery.ad_day d
-                ON d.tenant_id = sync_insights.tenant_id AND d.ad_id = r.element ->> 'ad_id'
-               AND d.day = (r.element ->> 'day')::date AND d.source = 'insights'
-             WHERE r.element ->> 'status' = 'stored'
-               AND (d.impressions, d.clicks, d.spend) IS DISTINCT FROM
-                   ((r.element ->> 'impressions')::bigint, (r.element ->> 'clicks')::bigint, (r.element ->> 'spend')::numeric)
-           ) changed
-     WHERE changed.days IS NOT NULL;
+    -- Meta leaves out what is zero. What is as it was is not written again.
+    WITH given AS (
+        SELECT r.ad_id, r.date_start, coalesce(r.impressions, '0') AS impressions,
+               coalesce(r.inline_link_clicks, '0') AS clicks, coalesce(r.spend, '0') AS spend, k.day,
+               k.day IS NOT NULL AND coalesce(r.date_stop, r.date_start) = r.date_start
+               AND octet_length(coalesce(r.ad_id, '')) BETWEEN 1 AND 256
+               AND coalesce(r.impressions, '0') ~ '^[0-9]{1,15}$' AND coalesce(r.inline_link_clicks, '0') ~ '^[0-9]{1,15}$'
+               AND coalesce(r.spend, '0') ~ '^[0-9]{1,12}([.][0-9]{1,12})?$' AS good
+          FROM jsonb_to_recordset(rows) r(ad_id text, date_start text, date_stop text, impressions text,
+                                          inline_link_clicks text, spend text)
+          LEFT JOIN (SELECT d::date AS day, to_char(d, 'YYYY-MM-DD') AS name
+                       FROM generate_series(artery.now()::date - 1110, artery.now()::date + 1, interval '1 day') d) k
+            ON k.name = r.date_start
+    ), seen AS (
+        SELECT g.*, CASE WHEN g.good THEN d.ad_id IS NULL
+                             OR (d.impressions, d.clicks, d.spend) <> (g.impressions::bigint, g.clicks::bigint, g.spend::numeric)
+                         END AS changed
+          FROM given g
+          LEFT JOIN artery.ad_day d
+            ON d.tenant_id = sync_insights.tenant_id AND d.ad_id = g.ad_id AND d.day = g.day AND d.source = 'insights'
+    )
+    SELECT count(*) FILTER (WHERE s.good), count(*) FILTER (WHERE NOT s.good),
+           jsonb_agg(jsonb_build_object('ad_id', s.ad_id, 'day', s.day, 'impressions', s.impressions, 'clicks', s.clicks,
+                                        'spend', s.spend)) FILTER (WHERE s.changed)
+      INTO stored, skipped, v_days
+      FROM seen s;
+    IF v_days IS NOT NULL THEN
+        PERFORM artery.store_ad_days(tenant_id, v_days, 'insights');
+    END IF;
 
     -- Ads that are listed no more still have days.
     UPDATE artery.ad_state s
