@@ -120,18 +120,38 @@ AS $$
         'dry_run', count(*) FILTER (WHERE coalesce((t.settings ->> 'dry_run')::boolean, true)),
         'with_meta_token', count(*) FILTER (WHERE EXISTS (
             SELECT FROM artery.tenant_secret s WHERE s.tenant_id = t.tenant_id AND s.name = 'meta_access_token')),
-        'token_stopped', count(*) FILTER (WHERE b.rules @> ARRAY['token']),
-        'stopped', count(*) FILTER (WHERE b.rules && ARRAY['account_stopped', 'configuration']),
+        'token_stopped', count(*) FILTER (WHERE b.rules || r.reasons @> ARRAY['token']),
+        'stopped', count(*) FILTER (WHERE b.rules || r.reasons && ARRAY['account_stopped', 'configuration']),
         'throttled', count(*) FILTER (WHERE b.throttled))
       FROM artery.tenant t
      CROSS JOIN LATERAL (
-           SELECT array_agg(c.blocked_rule) AS rules, bool_or(c.blocked_rule LIKE '%throttle%') AS throttled
+           SELECT coalesce(array_agg(c.blocked_rule), '{}') AS rules, bool_or(c.blocked_rule LIKE '%throttle%') AS throttled
              FROM artery.ad_change c
             WHERE c.tenant_id = t.tenant_id AND c.state = ANY (ARRAY['approved', 'blocked', 'unknown'])) b
+     CROSS JOIN LATERAL (
+           SELECT coalesce(array_agg(x.reason), '{}') AS reasons FROM artery.throttle x
+            WHERE x.tenant_id = t.tenant_id AND x.until > artery.now()) r
      WHERE artery.tenant_visible(t.tenant_id)
 $$;
 COMMENT ON FUNCTION artery.health_accounts() IS
 'Part of health(): tenants, and how many of them are enabled, only trying out (dry run), have a token, wait for one, are stopped or throttled by Meta.';
+
+CREATE OR REPLACE FUNCTION artery.health_throttles()
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object(
+        'active', count(*) FILTER (WHERE v.reason <> 'usage'),
+        'slowed', count(*) FILTER (WHERE v.reason = 'usage'),
+        'by_reason', (SELECT coalesce(jsonb_object_agg(r.reason, r.n), '{}')
+                        FROM (SELECT x.reason, count(*) AS n FROM artery.v_throttles x GROUP BY 1) r),
+        'next_end', min(v.until) FILTER (WHERE v.reason <> 'usage' AND v.until < 'infinity'),
+        'alerts', (SELECT count(*) FROM artery.v_alerts))
+      FROM artery.v_throttles v
+$$;
+COMMENT ON FUNCTION artery.health_throttles() IS
+'Part of health(): whom Meta wants left alone, by reason, when the first wait ends, and open alerts.';
 
 CREATE OR REPLACE FUNCTION artery.health()
 RETURNS jsonb
@@ -149,6 +169,7 @@ DECLARE
     v_changes  jsonb := artery.health_changes();
     v_jobs     jsonb := artery.health_jobs();
     v_accounts jsonb := artery.health_accounts();
+    v_throttles jsonb := artery.health_throttles();
     v_oldest   timestamptz := least((v_changes ->> 'oldest_due_at')::timestamptz, (v_jobs ->> 'oldest_due_at')::timestamptz);
     v_down     text[];
     v_problems text[];
@@ -165,6 +186,7 @@ BEGIN
         CASE WHEN (v_changes ->> 'failed_today')::bigint > 0 THEN format('changes failed today: %s', v_changes ->> 'failed_today') END,
         CASE WHEN (v_accounts ->> 'token_stopped')::bigint > 0 THEN 'a token is missing or refused: set_secret brings a new one' END,
         CASE WHEN (v_accounts ->> 'stopped')::bigint > 0 THEN 'Meta refuses an account or the configuration: see v_pending_changes' END,
+        CASE WHEN (v_throttles ->> 'alerts')::bigint > 0 THEN format('open alerts: %s, see v_alerts', v_throttles ->> 'alerts') END,
         CASE WHEN (v_jobs ->> 'dead')::bigint > 0 THEN format('dead jobs: %s', v_jobs ->> 'dead') END,
         CASE WHEN (v_worker ->> 'last_error_at')::timestamptz > v_now - interval '10 minutes'
              THEN 'the worker met an error lately' END], NULL);
@@ -182,6 +204,7 @@ BEGIN
         'blocked_changes', v_changes -> 'blocked',
         'jobs', v_jobs,
         'accounts', v_accounts,
+        'throttles', v_throttles,
         'attribution', artery.health_attribution(),
         'checked_at', v_now)
         || CASE WHEN v_offset <> 0 THEN jsonb_build_object('clock_offset', v_offset) ELSE '{}' END;

@@ -17,23 +17,3 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'artery_read_usage_headers';
 COMMENT ON FUNCTION artery.read_usage_headers(jsonb) IS
 'What the usage headers of the Graph API say: the fullest quota in percent, and for whom and how long to pause.';
-
-CREATE OR REPLACE FUNCTION artery.release_changes()
-RETURNS trigger
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    UPDATE artery.ad_change c SET run_at = artery.now(), next_allowed_at = artery.now()
-     WHERE c.tenant_id = NEW.tenant_id AND c.state = 'blocked'
-       AND c.blocked_rule = ANY (ARRAY['token', 'account_stopped', 'configuration']);
-    PERFORM artery.wake_worker();
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION artery.release_changes() IS
-'A new token may cure what the old one could not do: let changes that wait for it be tried at once.';
-
-CREATE TRIGGER release_changes AFTER INSERT OR UPDATE OF value ON artery.tenant_secret
-    FOR EACH ROW WHEN (NEW.name = ANY (ARRAY['meta_access_token', 'meta_app_secret']))
-    EXECUTE FUNCTION artery.release_changes();

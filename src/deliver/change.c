@@ -21,6 +21,7 @@
 #include "deliver/change.h"
 #include "deliver/change_row.h"
 #include "deliver/guard_check.h"
+#include "deliver/throttle.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/guc.h"
@@ -37,6 +38,7 @@ typedef struct TenantWork
 	char	   *tenant_id;
 	int			due;			/* changes due now, at most one of a campaign can be claimed */
 	TimestampTz next_due;		/* the first one after now; DT_NOEND if none */
+	TimestampTz slowed_until;	/* a quota that fills: none before; DT_NOBEGIN if nothing is in the way */
 	bool		sending;		/* some are claimed */
 	bool		exhausted;		/* nothing more to claim now */
 } TenantWork;
@@ -106,6 +108,8 @@ static List *turn_to_next(List *work);
 static TimestampTz find_next_due(List *work, TimestampTz moment);
 static bool rescue(const char *tenant_id, TimestampTz moment);
 static ChangeClaim *take(const ArteryTenant *tenant, const char *change_id, TimestampTz moment, MemoryContext context);
+static ChangeClaim *claim_slowly(const ArteryTenant *tenant, TenantWork *work, TimestampTz moment,
+								 MemoryContext context);
 static ChangeClaim *claim_next(const ArteryTenant *tenant, TimestampTz moment, MemoryContext context);
 
 List *
@@ -151,7 +155,7 @@ artery_change_claim(int limit, TimestampTz *next_due)
 			if (tenant == NULL || !tenant->settings.enabled)
 				tenant_work->due = 0;
 			else if (tenant_work->due > 0 && !tenant_work->exhausted)
-				claim = claim_next(tenant, moment, scope.caller);
+				claim = claim_slowly(tenant, tenant_work, moment, scope.caller);
 			if (claim == NULL)
 			{
 				tenant_work->exhausted = true;
@@ -185,7 +189,9 @@ find_next_due(List *work, TimestampTz moment)
 		if (tenant == NULL || !tenant->settings.enabled)
 			continue;
 		next_due = Min(next_due, tenant_work->next_due);
-		if (tenant_work->due > 0)
+		if (tenant_work->due > 0 && tenant_work->slowed_until > moment)
+			next_due = Min(next_due, tenant_work->slowed_until);
+		else if (tenant_work->due > 0)
 			next_due = Min(next_due, tenant_work->exhausted ? moment + BUSY_DELAY : moment);
 	}
 	return next_due;
@@ -225,6 +231,7 @@ find_work(TimestampTz moment)
 		tenant_work->due = (int) artery_field_int64(i, 2);
 		tenant_work->next_due = artery_field_null(i, 3) ? DT_NOEND : artery_field_time(i, 3);
 		tenant_work->sending = artery_field_bool(i, 4);
+		tenant_work->slowed_until = DT_NOBEGIN;
 		work = lappend(work, tenant_work);
 	}
 	return work;
@@ -353,6 +360,21 @@ take(const ArteryTenant *tenant, const char *change_id, TimestampTz moment, Memo
 	if (!artery_change_lock(tenant->tenant_id, change_id, (int) artery_field_int64(0, 1), &row))
 		elog(ERROR, "could not read the change %s just claimed", change_id);
 	return make_claim(tenant, &row, context);
+}
+
+/* The tenant's next change, but not before its quotas let it. */
+static ChangeClaim *
+claim_slowly(const ArteryTenant *tenant, TenantWork *work, TimestampTz moment, MemoryContext context)
+{
+	ChangeClaim *claim;
+
+	work->slowed_until = artery_throttle_next(tenant);
+	if (work->slowed_until > moment)
+		return NULL;
+	claim = claim_next(tenant, moment, context);
+	if (claim != NULL)
+		artery_throttle_begun(tenant, moment);
+	return claim;
 }
 
 /*

@@ -147,7 +147,7 @@ throttle(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMove *m
 	move->state = record->outcome = "blocked";
 	move->rule = record->rule = settlement->rule != NULL ? settlement->rule : "throttled";
 	move->run_at = settlement->not_before;
-	if (TIMESTAMP_NOT_FINITE(move->run_at))
+	if (move->run_at == DT_NOBEGIN)
 		move->run_at = moment + THROTTLE_DEFAULT;
 	move->next_allowed_at = record->next_allowed_at = move->run_at;
 }
@@ -161,7 +161,10 @@ leave_unknown(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMo
 	move->maybe_sent = true;
 	if (settlement->outcome != OUTCOME_THROTTLED)
 		move->failures = row->failures + 1;
+	else
+		move->rule = settlement->rule;	/* whoever ends that wait finds it by its rule */
 	move->run_at = Max(moment + backoff(RECONCILE_FIRST, move->failures), settlement->not_before);
+	move->next_allowed_at = move->run_at;
 }
 
 static void

@@ -24,7 +24,7 @@
 #include "deliver/graph_json.h"
 #include "deliver/http.h"
 #include "deliver/meta.h"
-#include "deliver/pause.h"
+#include "deliver/throttle.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/guc.h"
@@ -37,9 +37,6 @@
 #define LONGEST_SETTLE_DELAY (30 * USECS_PER_SEC)
 #define LOCKED_WAIT (5 * USECS_PER_SEC)
 #define NO_TOKEN_WAIT 900		/* seconds; setting a token ends it at once */
-#define BAD_TOKEN_WAIT 3600
-#define HUMAN_WAIT 86400
-#define CONFIG_WAIT 900
 
 typedef enum FlightStage
 {
@@ -56,7 +53,7 @@ typedef struct Flight
 	FlightStage stage;
 	ChangeClaim claim;
 	MetaCredentials credentials;
-	PauseSubject subject;
+	ThrottleSubject subject;
 	const HttpAnswer *answer;	/* while it is being looked at */
 	double		duration_ms;	/* of all requests so far */
 	ChangeSettlement settlement;	/* in FLIGHT_SETTLE */
@@ -78,6 +75,7 @@ static void end_flight(Flight *flight);
 static void guarded(Flight *flight, FlightStep step);
 static void recover(Flight *flight, int code, const char *error);
 static void begin(Flight *flight);
+static bool hold_throttled(Flight *flight, const char *error);
 static void on_answer(Flight *flight);
 static void warn_of_version(const HttpAnswer *answer);
 static void on_read(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed);
@@ -180,6 +178,7 @@ claim_batch(TimestampTz *next_due)
 
 	artery_transaction_begin(&scope, "artery: claiming changes");
 	MemoryContextSwitchTo(context);
+	artery_throttle_load();
 	claims = artery_change_claim(artery_http_free(), next_due);
 	foreach(cell, claims)
 		batch = lappend(batch, make_flight(lfirst(cell), context));
@@ -235,6 +234,7 @@ make_flight(const ChangeClaim *claim, MemoryContext parent)
 	flight->subject.account_id = flight->claim.account_id;
 	flight->subject.app_id = tenant == NULL ? NULL : copy_text(tenant->settings.meta_app_id);
 	flight->subject.token = flight->credentials.token;
+	flight->subject.object_id = claim->is_budget && !claim->reconcile ? flight->claim.target_id : NULL;
 	MemoryContextSwitchTo(before);
 	return flight;
 }
@@ -316,20 +316,27 @@ begin(Flight *flight)
 {
 	ChangeClaim *claim = &flight->claim;
 	LiveState	unseen = {false, NULL, NULL};
-	TimestampTz until;
-	const char *rule;
 
 	if (claim->dry_run && !claim->reconcile)
 		judge(flight, &unseen);
 	else if (flight->credentials.token == NULL)
 		hold(flight, "token", "no meta_access_token is set", NO_TOKEN_WAIT);
-	else if (artery_pause_applies(&flight->subject, &until, &rule))
-	{
-		flight->settlement.not_before = until;
-		hold(flight, rule, NULL, -1);
-	}
-	else
+	else if (!hold_throttled(flight, NULL))
 		(void) artery_meta_read(&delivery_owner, flight, claim, &flight->credentials);
+}
+
+/* Hold a change back whose account, token or the like has to be left alone; false if nothing is in its way. */
+static bool
+hold_throttled(Flight *flight, const char *error)
+{
+	TimestampTz until;
+	const char *rule;
+
+	if (!artery_throttle_applies(&flight->subject, &until, &rule))
+		return false;
+	flight->settlement.not_before = until;
+	hold(flight, rule, error, -1);
+	return true;
 }
 
 static void
@@ -343,7 +350,7 @@ on_answer(Flight *flight)
 	flight->duration_ms += answer->duration_ms;
 	warn_of_version(answer);
 	flight->settlement.response = artery_meta_summary(answer, &verdict, parsed, &flight->credentials);
-	artery_pause_note(&flight->subject, answer, &verdict);
+	artery_throttle_note(&flight->subject, answer, &verdict);
 	switch (flight->stage)
 	{
 		case FLIGHT_READ:
@@ -411,6 +418,8 @@ judge(Flight *flight, const LiveState *live)
 		hold(flight, "disabled", "artery.enabled is off", 0);
 		return;
 	}
+	if (!claim->dry_run && hold_throttled(flight, NULL))
+		return;					/* another answer taught it meanwhile */
 	artery_transaction_begin(&scope, "artery: judging a change");
 	MemoryContextSwitchTo(flight->context);
 	verdict = artery_change_judge(claim, live);
@@ -482,19 +491,13 @@ refuse_by_verdict(Flight *flight, const GraphVerdict *verdict)
 			settle(flight, OUTCOME_NOT_APPLIED_RETRY, error, wait);
 			break;
 		case GRAPH_THROTTLE:
-			hold(flight, verdict->scope == SCOPE_APP ? "app_throttle" : "account_throttle", error, wait);
-			break;
 		case GRAPH_THROTTLE_OBJECT:
-			hold(flight, "object_throttle", error, wait);
-			break;
 		case GRAPH_TOKEN:
-			hold(flight, "token", error, BAD_TOKEN_WAIT);
-			break;
 		case GRAPH_HUMAN:
-			hold(flight, "account_stopped", error, HUMAN_WAIT);
-			break;
 		case GRAPH_CONFIG:
-			hold(flight, "configuration", error, CONFIG_WAIT);
+			/* what was learnt from it says how long; what does not concern changes is only waited for */
+			if (!hold_throttled(flight, error))
+				hold(flight, "throttled", error, wait);
 			break;
 		case GRAPH_PERMANENT:
 			settle(flight, OUTCOME_FAILED, error, 0);
@@ -559,10 +562,13 @@ settle(Flight *flight, ChangeOutcome outcome, const char *error, int wait_second
 static void
 settle_now(Flight *flight)
 {
+	ChangeSettlement *settlement = &flight->settlement;
 	ArteryScope scope;
 
 	artery_transaction_begin(&scope, "artery: settling a change");
-	(void) artery_change_settle(&flight->claim, &flight->settlement);
+	if (settlement->not_before == DT_NOEND && !artery_throttle_stands(flight->claim.tenant_id, settlement->rule))
+		settlement->not_before = artery_clock_moment();
+	(void) artery_change_settle(&flight->claim, settlement);
 	artery_transaction_commit(&scope);
 	end_flight(flight);
 }

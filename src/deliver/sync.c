@@ -263,7 +263,8 @@ may_ask(Sync *sync)
 	TimestampTz until;
 	const char *rule;
 
-	if (artery_pause_applies(&sync->subject, &until, &rule))
+	sync->subject.insights = sync->stage >= SYNC_INSIGHTS;
+	if (artery_throttle_applies(&sync->subject, &until, &rule))
 	{
 		int64		seconds = (until - artery_clock_moment()) / USECS_PER_SEC + 1;
 

@@ -100,13 +100,9 @@ artery_sync_answered(Sync *sync)
 {
 	Jsonb	   *parsed = artery_graph_parse(sync->answer->body, sync->answer->length);
 	GraphVerdict verdict = artery_graph_classify(sync->answer, GRAPH_READ, parsed);
-	/* The quota of Insights is one of its own: it does not hold up changes. */
-	bool		insights_only = verdict.code == 80000 ||
-		(verdict.code == 4 && (verdict.subcode == 1504022 || verdict.subcode == 1504039));
 
 	sync->resume_at = DT_NOBEGIN;
-	if (!insights_only)
-		artery_pause_note(&sync->subject, sync->answer, &verdict);
+	artery_throttle_note(&sync->subject, sync->answer, &verdict);
 	if (verdict.class != GRAPH_OK)
 	{
 		on_refusal(sync, &verdict);

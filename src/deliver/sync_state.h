@@ -12,7 +12,7 @@
 #include "utils/date.h"
 
 #include "deliver/meta.h"
-#include "deliver/pause.h"
+#include "deliver/throttle.h"
 
 typedef enum SyncStage
 {
@@ -42,7 +42,7 @@ typedef struct Sync
 	bool		by_report;		/* Insights come as reports */
 
 	MetaCredentials credentials;
-	PauseSubject subject;
+	ThrottleSubject subject;
 	char	   *account;		/* act_ and digits */
 
 	SyncStage	stage;
