@@ -54,7 +54,8 @@ sub judge
 		FROM artery.ad_change c JOIN artery.ad_change_history h USING (tenant_id, change_id)
 		WHERE change_id = '$case->{id}' AND outcome = '$outcome'"), 't', "$case->{name}: waits long enough")
 		if $case->{class} ne 'permanent';
-	is(scalar($fake->changes($case->{adset})), 0, "$case->{name}: nothing was set");
+	is(scalar($fake->changes($case->{adset})), 0, "$case->{name}: nothing was set")
+		if $case->{class} ne 'ambiguous';	# which may have been read back and sent again by now
 	return;
 }
 
