@@ -9,9 +9,11 @@ BEGIN
     IF id IS NULL THEN
         RAISE EXCEPTION '% must not be null', what USING ERRCODE = '22004';
     ELSIF id = '' THEN
-        RAISE EXCEPTION '% must not be empty', what USING ERRCODE = '22023';
+        RAISE EXCEPTION '% must not be empty', what USING ERRCODE = '22023',
+            HINT = 'Give the id that Meta uses.';
     ELSIF octet_length(id) > 256 THEN
-        RAISE EXCEPTION '% is too long', what USING ERRCODE = '22001', DETAIL = 'It may have 256 bytes.';
+        RAISE EXCEPTION '% is too long', what USING ERRCODE = '22001', DETAIL = 'It may have 256 bytes.',
+            HINT = 'Give the id that Meta uses.';
     END IF;
 END
 $$;
@@ -27,7 +29,8 @@ BEGIN
         RAISE EXCEPTION '% must not be null', what USING ERRCODE = '22004';
     ELSIF amount = 'NaN' OR amount < 0 OR amount > 1e12 THEN
         RAISE EXCEPTION '% is out of range', what
-            USING ERRCODE = '22003', DETAIL = format('It is %s; it must be between 0 and 1e12.', left(amount::text, 40));
+            USING ERRCODE = '22003', DETAIL = format('It is %s; it must be between 0 and 1e12.', left(amount::text, 40)),
+            HINT = 'Give an amount in the account''s currency, for example 120.00.';
     END IF;
 END
 $$;
@@ -87,7 +90,7 @@ BEGIN
             artery.check_moment(first_seen, 'first_seen');
     IF dna_score = 'NaN' OR dna_score < 0 OR dna_score > 1 THEN
         RAISE EXCEPTION 'dna_score % is out of range', dna_score
-            USING ERRCODE = '22003', DETAIL = 'It is a share between 0 and 1.';
+            USING ERRCODE = '22003', DETAIL = 'It is a share between 0 and 1.', HINT = 'For 60 percent, give 0.6.';
     END IF;
 
     SELECT o.budget_owner_id INTO v_observed
@@ -409,7 +412,8 @@ BEGIN
     SELECT p.state, p.message INTO v_state, v_message
       FROM artery.ad_day_problem(tenant_id, ad_id, day, impressions, clicks, spend) p;
     IF v_state IS NOT NULL THEN
-        RAISE EXCEPTION '%', v_message USING ERRCODE = v_state;
+        RAISE EXCEPTION '%', v_message USING ERRCODE = v_state,
+            HINT = 'Give the totals of that day so far: whole counts, and the spend in the account''s currency.';
     END IF;
     PERFORM artery.store_ad_days(tenant_id, jsonb_build_array(jsonb_build_object(
         'ad_id', ad_id, 'day', day, 'impressions', impressions, 'clicks', clicks, 'spend', spend)), 'reported');

@@ -147,7 +147,8 @@ artery_attribution_check(Conversion *conversion)
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 					 errmsg("conversion_value %s is out of range",
 							DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)))),
-					 errdetail("It must be a finite amount of 0 or more.")));
+					 errdetail("It must be a finite amount of 0 or more."),
+					 errhint("Leave it NULL where there is none; a refund is not a conversion.")));
 	}
 	artery_fields_clean_time("conversion_timestamp", &values[CONVERSION_TIMESTAMP], &nulls[CONVERSION_TIMESTAMP]);
 	artery_fields_clean_address(&values[CONVERSION_IP_ADDRESS], &nulls[CONVERSION_IP_ADDRESS]);

@@ -206,7 +206,8 @@ check_id(const char *id, const char *what)
 	if (id[0] == '\0' || strlen(id) > ARTERY_MAX_ID)
 		ereport(ERROR,
 				(errcode(id[0] == '\0' ? ERRCODE_INVALID_PARAMETER_VALUE : ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-				 errmsg("%s has 1 to %d bytes", what, ARTERY_MAX_ID)));
+				 errmsg("%s has 1 to %d bytes", what, ARTERY_MAX_ID),
+				 errhint("Give the id that the CRM uses.")));
 }
 
 static void
@@ -221,7 +222,8 @@ check_move(const DealMove *move, TimestampTz now)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
 				 errmsg("occurred_at %s is out of range", timestamptz_to_str(move->occurred_at)),
-				 errdetail("Events from 2010-01-01 to one day ahead are accepted.")));
+				 errdetail("Events from 2010-01-01 to one day ahead are accepted."),
+				 errhint("Times in milliseconds since 1970 must be divided by 1000 for to_timestamp().")));
 }
 
 /* Lock the deal's row and read it; false if there is none. */

@@ -50,7 +50,8 @@ require(const void *value, const char *what)
 	if (value == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
+				 errmsg("%s must not be null", what),
+				 errhint("tenant_id, deal_id and stage are needed; everything else has a default.")));
 }
 
 /* A copy of an answer that outlives the scope. */

@@ -37,7 +37,8 @@ artery_fields_clean_texts(const TextField *fields, int count, Datum *values, boo
 			ereport(ERROR,
 					(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
 					 errmsg("%s is too long", fields[i].name),
-					 errdetail("It has %d bytes; at most %d are accepted.", length, fields[i].max_bytes)));
+					 errdetail("It has %d bytes; at most %d are accepted.", length, fields[i].max_bytes),
+					 errhint("Give the id or text itself; a longer one is cut by the caller, who knows what may be lost.")));
 		values[column] = PointerGetDatum(value);
 		nulls[column] = length == 0;
 	}
@@ -49,7 +50,8 @@ artery_fields_require(const char *name, bool isnull)
 	if (isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null or empty", name)));
+				 errmsg("%s must not be null or empty", name),
+				 errhint("It identifies the row, so that a repeated call changes nothing.")));
 }
 
 void

@@ -368,12 +368,14 @@ check_body(const WebhookCall *call)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("webhook body is not valid JSON"),
-				 errdetail("%s.", call->parse_error->message)));
+				 errdetail("%s.", call->parse_error->message),
+				 errhint("It was signed as it is; look at what stands between HubSpot and the database.")));
 	if (call->count > ARTERY_MAX_EVENTS || (call->is_array && JB_ROOT_COUNT(call->parsed) > ARTERY_MAX_EVENTS))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("webhook has too many events"),
-				 errdetail("Up to %d events are accepted in one call.", ARTERY_MAX_EVENTS)));
+				 errdetail("Up to %d events are accepted in one call.", ARTERY_MAX_EVENTS),
+				 errhint("Split the array; HubSpot itself sends at most 100.")));
 	if (call->is_array ? call->count != (int) JB_ROOT_COUNT(call->parsed) : call->count != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

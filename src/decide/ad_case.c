@@ -213,7 +213,8 @@ read_ad_id(JsonbContainer *state, AdCase *ad)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("an ad state has no ad_id"),
-				 errdetail("\"ad_id\" must be a text that is not empty.")));
+				 errdetail("\"ad_id\" must be a text that is not empty."),
+				 errhint("For example {\"ad_id\": \"ad_123\", \"impressions\": 5000, ...}.")));
 	if (value->val.string.len > ARTERY_MAX_ID)
 		ereport(ERROR,
 				(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
@@ -249,7 +250,8 @@ read_key(const JsonbValue *key, const JsonbValue *value, int digits, AdCase *ad,
 	if (value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" of ad \"%s\" is not a number", state_keys[i].name, ad->ad_id)));
+				 errmsg("\"%s\" of ad \"%s\" is not a number", state_keys[i].name, ad->ad_id),
+				 errhint("Give a JSON number, or a number as text.")));
 	what = psprintf("\"%s\" of ad \"%s\"", state_keys[i].name, ad->ad_id);
 	if (state_keys[i].kind == KIND_NUMBER)
 		*(double *) ((char *) ad + state_keys[i].offset) =
@@ -274,7 +276,8 @@ check_complete(const AdCase *ad, const bool *seen)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("ad \"%s\" has no \"%s\"", ad->ad_id, state_keys[i].name),
-					 errdetail("An ad state needs ad_id, impressions, clicks, spend, pipeline_value and age_hours.")));
+					 errdetail("An ad state needs ad_id, impressions, clicks, spend, pipeline_value and age_hours."),
+					 errhint("Give 0 where nothing happened yet.")));
 	if (ad->minimum > ad->maximum)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -302,7 +305,8 @@ check_repeated(AdCase *ads, int n)
 		if (compare_ids(&sorted[i - 1], &sorted[i]) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("ad \"%s\" is given more than once", sorted[i]->ad_id)));
+					 errmsg("ad \"%s\" is given more than once", sorted[i]->ad_id),
+					 errhint("Add the counts of an ad up before.")));
 	pfree(sorted);
 }
 

@@ -16,17 +16,20 @@ artery_amount_check(double value, double largest, const char *what)
 	if (isnan(value) || isinf(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("%s must be a finite number", what)));
+				 errmsg("%s must be a finite number", what),
+				 errhint("NaN and infinities are no amounts; give 0 or leave the ad out.")));
 	if (value < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("%s must not be negative", what),
-				 errdetail("It is %g.", value)));
+				 errdetail("It is %g.", value),
+				 errhint("Counts, ages and amounts begin at 0.")));
 	if (value > largest)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("%s is too large", what),
-				 errdetail("It is %g, the largest is %g.", value, largest)));
+				 errdetail("It is %g, the largest is %g.", value, largest),
+				 errhint("Look at the unit: amounts are in the account's currency, ages in hours.")));
 	return value;
 }
 

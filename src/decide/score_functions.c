@@ -93,7 +93,8 @@ artery_softmax_allocation(PG_FUNCTION_ARGS)
 	if (isnan(temperature) || isinf(temperature) || temperature <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("temperature must be a positive finite number")));
+				 errmsg("temperature must be a positive finite number"),
+				 errhint("1 is the usual one; a smaller one favours the best more.")));
 	if (n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(NUMERICOID));
 
@@ -165,12 +166,14 @@ read_samples(ArrayType *array, int *n)
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("samples must not contain nulls")));
+					 errmsg("samples must not contain nulls"),
+					 errhint("Give one number per ad.")));
 		samples[i] = DatumGetFloat8(elements[i]);
 		if (isnan(samples[i]) || isinf(samples[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("samples must be finite numbers")));
+					 errmsg("samples must be finite numbers"),
+					 errhint("Give one finite number per ad.")));
 	}
 	return samples;
 }

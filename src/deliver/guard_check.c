@@ -485,7 +485,8 @@ require_budget(Numeric budget)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("new_budget %s is out of range", numeric_text(budget)),
-				 errdetail("A budget is finite and not negative.")));
+				 errdetail("A budget is finite and not negative."),
+				 errhint("Give it per day in the account's currency, for example 120.00.")));
 }
 
 /* Deviation in percent, with four decimals. */

@@ -44,7 +44,8 @@ artery_deal_value_check(Numeric deal_value)
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("deal_value %.40s is out of range",
 						DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(deal_value)))),
-				 errdetail("The real value of a deal is finite and not negative.")));
+				 errdetail("The real value of a deal is finite and not negative."),
+				 errhint("Leave it NULL where the real value is not known.")));
 }
 
 /*

@@ -146,7 +146,8 @@ take_name(const char *text, int length, const char *what)
 	if (length == 0 || length > ARTERY_MAX_ID)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s has 1 to %d bytes", what, ARTERY_MAX_ID)));
+				 errmsg("%s has 1 to %d bytes", what, ARTERY_MAX_ID),
+				 errhint("Names of stages are the CRM's ids or names of your own.")));
 	return pnstrdup(text, length);
 }
 
