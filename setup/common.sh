@@ -17,9 +17,9 @@ work_folder() {
     echo "/tmp/artery-$(printf %s "$top" | cksum | cut -d' ' -f1)${1:+-$1}"
 }
 
-# PostgreSQL refuses to run as root.
+# PostgreSQL refuses to run as root; where we stand, its user may not be let in.
 as_server() {
-    if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi
+    if [ "$(id -u)" = 0 ]; then runuser -u postgres -- env -C / "$@"; else "$@"; fi
 }
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
