@@ -243,6 +243,8 @@ BEGIN
                count(*) OVER owner AS siblings, row_number() OVER (PARTITION BY f.budget_owner_id ORDER BY f.ad_id) - 1 AS place,
                sum(f.spend) OVER owner AS owner_spend
           FROM artery.ad_facts(allocation_inputs.tenant_id, allocation_inputs.as_of, only_ad) f
+          JOIN artery.ad_state s
+            ON s.tenant_id = allocation_inputs.tenant_id AND s.ad_id = f.ad_id
           LEFT JOIN artery.budget_owner o
             ON o.tenant_id = allocation_inputs.tenant_id AND o.budget_owner_id = f.budget_owner_id
           LEFT JOIN LATERAL (
@@ -250,6 +252,8 @@ BEGIN
                WHERE h.tenant_id = allocation_inputs.tenant_id AND h.budget_owner_id = f.budget_owner_id
                  AND h.observed_at <= allocation_inputs.as_of
                ORDER BY h.observed_at DESC, h.observation_seq DESC LIMIT 1) b ON true
+         WHERE only_ad IS NOT NULL OR s.effective_status IS NULL
+            OR s.effective_status <> ALL (ARRAY['PAUSED', 'ADSET_PAUSED', 'CAMPAIGN_PAUSED', 'ARCHIVED', 'DELETED', 'DISAPPROVED'])
         WINDOW owner AS (PARTITION BY f.budget_owner_id)
     )
     SELECT f.ad_id, f.campaign_id, f.budget_owner_id,
@@ -270,7 +274,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.allocation_inputs(text, timestamptz, text) IS
-'The state of each ad as select_budget takes it, from the tables: what a run decides on. Ads of a paused owner take no part.';
+'The state of each ad as select_budget takes it, from the tables: what a run decides on. Ads that are paused or of a paused owner take no part.';
 
 CREATE OR REPLACE FUNCTION artery.lock_allocation(tenant_id text)
 RETURNS boolean

@@ -161,25 +161,28 @@ DECLARE
     v_read integer;
 BEGIN
     WITH given AS (
-        SELECT r.id AS ad_id, r.campaign_id, r.adset_id,
+        SELECT r.id AS ad_id, r.campaign_id, r.adset_id, left(r.effective_status, 64) AS effective_status,
                CASE WHEN artery.carries_budget(sync_ads.tenant_id, r.adset_id) THEN r.adset_id
                     WHEN artery.carries_budget(sync_ads.tenant_id, r.campaign_id) THEN r.campaign_id END AS budget_owner_id,
                CASE WHEN r.created_time ~ '^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][0-9]{4}$'
                     THEN least(r.created_time::timestamptz, artery.now()) END AS created_at
-          FROM jsonb_to_recordset(rows) r(id text, campaign_id text, adset_id text, created_time text)
+          FROM jsonb_to_recordset(rows) r(id text, campaign_id text, adset_id text, effective_status text,
+                                          created_time text)
          WHERE octet_length(r.id) BETWEEN 1 AND 256
     ), stored AS (
-        INSERT INTO artery.ad_state AS s (tenant_id, ad_id, campaign_id, adset_id, budget_owner_id, first_seen, updated_at)
-        SELECT sync_ads.tenant_id, g.ad_id, g.campaign_id, g.adset_id, g.budget_owner_id,
+        INSERT INTO artery.ad_state AS s (tenant_id, ad_id, campaign_id, adset_id, budget_owner_id, effective_status, first_seen,
+                                          updated_at)
+        SELECT sync_ads.tenant_id, g.ad_id, g.campaign_id, g.adset_id, g.budget_owner_id, g.effective_status,
                coalesce(g.created_at, artery.now()), artery.now()
           FROM given g ORDER BY g.ad_id
         ON CONFLICT ON CONSTRAINT ad_state_pkey DO UPDATE
            SET campaign_id = coalesce(excluded.campaign_id, s.campaign_id),
                adset_id = coalesce(excluded.adset_id, s.adset_id),
                budget_owner_id = coalesce(excluded.budget_owner_id, s.budget_owner_id),
+               effective_status = excluded.effective_status,
                first_seen = least(excluded.first_seen, s.first_seen), updated_at = excluded.updated_at
-         WHERE (s.campaign_id, s.adset_id, s.budget_owner_id)
-               IS DISTINCT FROM (excluded.campaign_id, excluded.adset_id, excluded.budget_owner_id)
+         WHERE (s.campaign_id, s.adset_id, s.budget_owner_id, s.effective_status) IS DISTINCT FROM
+               (excluded.campaign_id, excluded.adset_id, excluded.budget_owner_id, excluded.effective_status)
             OR excluded.first_seen < s.first_seen)
     SELECT count(*) INTO v_read FROM given;
     RETURN v_read;

@@ -13,6 +13,7 @@ CREATE TABLE artery.ad_state (
     pipeline_value  numeric NOT NULL DEFAULT 0,
     cash_revenue    numeric NOT NULL DEFAULT 0,
     dna_score       double precision CHECK (dna_score >= 0 AND dna_score <= 1),
+    effective_status text,
     first_seen      timestamptz NOT NULL,
     updated_at      timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, ad_id)
@@ -21,6 +22,7 @@ CREATE INDEX ad_state_by_owner ON artery.ad_state (tenant_id, budget_owner_id);
 CREATE INDEX ad_state_by_adset ON artery.ad_state (tenant_id, adset_id);
 CREATE INDEX ad_state_by_campaign ON artery.ad_state (tenant_id, campaign_id);
 COMMENT ON TABLE artery.ad_state IS 'Ads with their totals. Meta keeps budgets on ad sets or campaigns: budget_owner_id names the one that pays for the ad.';
+COMMENT ON COLUMN artery.ad_state.effective_status IS 'As last read from Meta, such as ACTIVE or ADSET_PAUSED; NULL as long as it was not read.';
 COMMENT ON COLUMN artery.ad_state.spend IS 'Total in the account''s currency.';
 COMMENT ON COLUMN artery.ad_state.pipeline_value IS 'What record_feedback told, in the account''s currency. What is attributed stays with deals and conversions; decisions take the greater of the two.';
 COMMENT ON COLUMN artery.ad_state.cash_revenue IS 'What record_feedback told, in the account''s currency; see pipeline_value.';

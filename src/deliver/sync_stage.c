@@ -41,7 +41,7 @@ static const StageQuery queries[] = {
 	[SYNC_CAMPAIGNS] = {"campaigns", "campaigns", "daily_budget,lifetime_budget,status,effective_status", true},
 	[SYNC_ADSETS] = {"adsets", "adsets",
 	"campaign_id,daily_budget,lifetime_budget,status,effective_status,learning_stage_info", true},
-	[SYNC_ADS] = {"ads", "ads", "campaign_id,adset_id,created_time", true},
+	[SYNC_ADS] = {"ads", "ads", "campaign_id,adset_id,effective_status,created_time", true},
 	[SYNC_INSIGHTS] = {"insights", "insights", INSIGHT_FIELDS, true},
 	[SYNC_REPORT] = {NULL, "insights", INSIGHT_FIELDS, false},
 	[SYNC_REPORT_POLL] = {NULL, NULL, "async_status,async_percent_completion", false},

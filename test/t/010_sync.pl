@@ -64,7 +64,7 @@ $fake->control('POST', 'objects', [
 	{ type => 'campaign', id => 'c3', account_id => '1' },
 	{ type => 'adset', id => 's4', campaign_id => 'c3', account_id => '1', lifetime_budget => '90000' },
 	{ type => 'ad', id => 'a1', adset_id => 's1', campaign_id => 'c1', account_id => '1', created_time => '2026-01-02T03:04:05+0000' },
-	{ type => 'ad', id => 'a2', adset_id => 's2', campaign_id => 'c1', account_id => '1' },
+	{ type => 'ad', id => 'a2', adset_id => 's2', campaign_id => 'c1', account_id => '1', effective_status => 'ADSET_PAUSED' },
 	{ type => 'ad', id => 'a3', adset_id => 's3', campaign_id => 'c2', account_id => '1' },
 	{ type => 'ad', id => 'a4', adset_id => 's4', campaign_id => 'c3', account_id => '1' },
 	{ type => 'campaign', id => 'x1', account_id => '2', daily_budget => '777' } ]);
@@ -90,6 +90,8 @@ is(query("SELECT string_agg(concat_ws(' ', budget_owner_id, owner_type, campaign
 is(query("SELECT string_agg(concat_ws(' ', ad_id, campaign_id, adset_id, budget_owner_id), E'\\n' ORDER BY ad_id)
 	FROM artery.ad_state WHERE tenant_id = 'acme'"), "a1 c1 s1 s1\na2 c1 s2 s2\na3 c2 s3 c2\na4 c3 s4 s4\nold c9 s9",
 	'each ad has the owner of its budget');
+is(query(q{SELECT string_agg(ad_id, ' ' ORDER BY ad_id) FROM artery.allocation_inputs('acme', artery.now()) WHERE campaign_id = 'c1'}), 'a1',
+	'an ad that does not run takes no part in decisions');
 is(query("SELECT first_seen AT TIME ZONE 'UTC' FROM artery.ad_state WHERE tenant_id = 'acme' AND ad_id = 'a1'"),
 	'2026-01-02 03:04:05', 'an ad is as old as Meta says');
 is(query("SELECT string_agg(concat_ws(' ', ad_id, day, impressions, clicks, spend, source), E'\\n' ORDER BY ad_id, day)
