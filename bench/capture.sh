@@ -64,7 +64,7 @@ compare() {
     done
     sort -n "$work/ratios" | awk -v label="$label" -v noun="a second" '
         { ratio[NR] = $1; one[NR] = $2; other[NR] = $3 }
-        END { m = int((NR + 1) / 2); printf "%-48s %.2f   (%d against %d %s)\n", label, ratio[m], one[m], other[m], noun }'
+        END { m = int((NR + 1) / 2); printf "ratio | %s | %.2f | %d against %d %s\n", label, ratio[m], one[m], other[m], noun }'
 }
 
 script() { cat >"$work/$1.sql"; }

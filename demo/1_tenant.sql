@@ -49,19 +49,12 @@ SELECT setting, value FROM artery.v_tenant_settings WHERE tenant_id = 'ptd_fitne
 \echo 'What a stage is worth to it, long before money comes in (a membership is 900, so it has values of its own):'
 SELECT stage_name, stage_value, stage_confidence FROM artery.get_stages('ptd_fitness');
 
-\o /dev/null
-SELECT artery.register_ad('ptd_fitness', ad_id, campaign_id, adset_id, budget_owner_id, artery.now() - days * interval '1 day')
-  FROM demo.ad ORDER BY ad_id;
-SELECT artery.observe_budget('ptd_fitness', budget_owner_id, max(budget), artery.now() - interval '2 days')
-  FROM demo.ad GROUP BY budget_owner_id ORDER BY budget_owner_id;
-\o
-
 -- What of the history of changes the demo has shown.
 CREATE TABLE demo.seen (history_id bigint);
 
--- The same objects at (the fake) Meta: budgets in cents, on ad sets and on one campaign.
+-- What Meta knows: objects with budgets in cents, on ad sets and on one campaign.
 CREATE FUNCTION demo.objects_at_meta() RETURNS jsonb LANGUAGE sql AS $$
-    SELECT jsonb_build_array(jsonb_build_object('type', 'account', 'id', '1234567890'))
+    SELECT jsonb_build_array(jsonb_build_object('type', 'account', 'id', '1234567890', 'timezone_name', 'America/New_York'))
         || jsonb_agg(DISTINCT jsonb_build_object('type', 'campaign', 'id', campaign_id, 'account_id', '1234567890')
             || CASE WHEN budget_owner_id = campaign_id THEN jsonb_build_object('daily_budget', (budget * 100)::int::text)
                     ELSE '{}' END)
@@ -70,6 +63,17 @@ CREATE FUNCTION demo.objects_at_meta() RETURNS jsonb LANGUAGE sql AS $$
             || CASE WHEN budget_owner_id = adset_id THEN jsonb_build_object('daily_budget', (budget * 100)::int::text)
                     ELSE '{}' END)
         || jsonb_agg(jsonb_build_object('type', 'ad', 'id', ad_id, 'adset_id', adset_id, 'campaign_id', campaign_id,
-               'account_id', '1234567890'))
+               'account_id', '1234567890', 'created_time',
+               to_char((artery.now() - days * interval '1 day') AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+0000"')))
       FROM demo.ad
+$$;
+
+-- What it reports of the ads, per day of the account: the days up to today, from the first to the last given.
+CREATE FUNCTION demo.insights(first int, last int) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT jsonb_agg(jsonb_build_object('account_id', '1234567890', 'account_currency', 'USD', 'campaign_id', a.campaign_id,
+               'adset_id', a.adset_id, 'ad_id', a.ad_id, 'date_start', x.day, 'date_stop', x.day,
+               'impressions', a.impressions_a_day + d * 37 % 90, 'clicks', a.clicks_a_day + 3,
+               'inline_link_clicks', a.clicks_a_day, 'spend', a.spend_a_day + d * 13 % 5))
+      FROM demo.ad a, generate_series(first, least(last, a.days - 1)) d,
+           LATERAL (SELECT (artery.now() AT TIME ZONE 'America/New_York')::date - d AS day) x
 $$;

@@ -60,12 +60,6 @@ SELECT count(*) FROM demo.deal d, LATERAL artery.identify('ptd_fitness', crm_dea
     user_agent => CASE WHEN d.trace <> 'nothing' THEN 'Mozilla/5.0 (' || d.os || ') ' || d.browser END,
     seen_at => d.form_at);
 
--- What Meta reports per ad and day.
-SELECT count(*) FROM (SELECT artery.record_ad_day('ptd_fitness', a.ad_id,
-    ((artery.now() AT TIME ZONE 'America/New_York')::date - d), a.impressions_a_day + (d * 37) % 90, a.clicks_a_day,
-    a.spend_a_day + (d * 13) % 5)
-  FROM demo.ad a, generate_series(0, a.days - 1) d) x;
-
 \o
 \echo 'What came in:'
 SELECT count(*) AS clicks, count(fbclid) AS with_fbclid, count(DISTINCT fingerprint_hash) AS devices,

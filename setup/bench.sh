@@ -3,7 +3,7 @@
 # 'make bench T=capture' for some. Runs bench/*.sh on a throwaway cluster; each
 # prints, among what it likes, lines
 #
-#   ratio | what is compared | measured | aim
+#   ratio | what is compared | measured | aim, or the numbers compared
 #
 # which are shown together at the end.
 set -eu
@@ -39,4 +39,4 @@ done
 
 say "ratios"
 sed -n 's/^ratio *| *//p' "$results" |
-    awk -F ' *[|] *' 'BEGIN { printf "%-64s %10s   %s\n", "", "measured", "aim" } { printf "%-64s %10s   %s\n", $1, $2, $3 }'
+    awk -F ' *[|] *' 'BEGIN { printf "%-64s %10s   %s\n", "", "measured", "aim or numbers" } { printf "%-64s %10s   %s\n", $1, $2, $3 }'

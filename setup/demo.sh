@@ -94,17 +94,22 @@ tell_the_story() {
     say "1. A tenant"
     show 1_tenant
     control POST objects "$(ask "SELECT demo.objects_at_meta()")" >/dev/null
+    control POST insights "$(ask "SELECT demo.insights(0, 11)")" >/dev/null
 
     say "2. Twelve days of clicks and forms"
     show 2_traffic
 
-    say "3. The CRM tells how the deals go"
-    show 3_crm
+    say "3. What Meta tells"
+    read_from_meta
+    show 3_actuals
 
-    say "4. Which ad earned it"
-    show 4_attribution
+    say "4. The CRM tells how the deals go"
+    show 4_crm
 
-    say "5. A budget decision"
+    say "5. Which ad earned it"
+    show 5_attribution
+
+    say "6. A budget decision"
     wait_for "a conversion of high value asked for one at once; the worker makes it" \
         "EXISTS (SELECT FROM artery.job_execution_history WHERE job_name = 'budget-optimization' AND outcome = 'completed')" 30
     ask "SELECT artery.schedule_allocation('ptd_fitness', '* * * * *')" >/dev/null
@@ -113,33 +118,42 @@ tell_the_story() {
         "EXISTS (SELECT FROM cron.job_run_details WHERE status = 'succeeded')" 80
     ask "SELECT 'pg_cron ran it: ' || status || ' in ' || end_time - start_time FROM cron.job_run_details ORDER BY runid LIMIT 1"
     ask "SELECT artery.unschedule_allocation('ptd_fitness')" >/dev/null
-    show 5_decision
+    show 6_decision
 
-    say "6. Approval"
-    show 6_approval
+    say "7. Approval"
+    show 7_approval
 
-    say "7. The guard and the worker"
+    say "8. The guard and the worker"
     echo "Each change runs after a jitter of 3 to 18 s; the clock of artery is moved instead of waiting."
     move_clock 20
     wait_for "the worker sends what may be sent" "$settled" 30
-    show 7_delivery
+    show 8_delivery
     hours=0
     while [ "$hours" -lt 48 ] && [ "$(ask "SELECT EXISTS (SELECT FROM artery.ad_change WHERE state = 'blocked')")" = t ]; do
         hours=$((hours + 6))
         say "$hours hours later"
         move_clock 21601
         wait_for "the worker sends the next steps" "$settled" 30
-        show 7_delivery
+        show 8_delivery
     done
-
-    say "8. What Meta received"
+    say "What Meta received"
     control GET changes | show_changes
 
-    say "9. Actuals come back, and the posterior moves"
-    show 8_feedback
+    say "9. A day later: actuals come back, and the posterior moves"
+    move_clock 86400
+    control POST insights "$(ask "SELECT demo.insights(0, 0)")" >/dev/null
+    read_from_meta
+    show 9_feedback
 
     say "10. How artery is"
-    show 9_health
+    show 10_health
+}
+
+# The worker reads accounts, budgets, ads and Insights.
+read_from_meta() {
+    job=$(ask "SELECT artery.enqueue_job('ptd_fitness', 'actuals-sync')")
+    wait_for "the worker reads ads, budgets and Insights" \
+        "EXISTS (SELECT FROM artery.job_execution_history WHERE job_id = $job AND outcome = 'completed')" 30
 }
 
 show_changes() {
