@@ -24,7 +24,7 @@ CREATE SCHEMA bench_capture;
 CREATE TABLE bench_capture.click (LIKE artery.click_tracking INCLUDING ALL);
 CREATE TABLE bench_capture.conversion (LIKE artery.conversion_tracking INCLUDING ALL);
 CREATE TABLE bench_capture.log (LIKE artery.attribution_performance_log INCLUDING ALL);
-SELECT artery.add_tenant('bench_capture') WHERE NOT EXISTS (SELECT FROM artery.tenant WHERE tenant_id = 'bench_capture') \g /dev/null
+SELECT artery.add_tenant('bench_capture', settings => '{"attribution_model": "layered"}') WHERE NOT EXISTS (SELECT FROM artery.tenant WHERE tenant_id = 'bench_capture') \g /dev/null
 DELETE FROM artery.click_tracking WHERE tenant_id = 'bench_capture';
 DELETE FROM artery.conversion_tracking WHERE tenant_id = 'bench_capture';
 DELETE FROM artery.attribution_performance_log WHERE tenant_id = 'bench_capture';

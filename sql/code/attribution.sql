@@ -15,7 +15,7 @@ RETURNS record
 LANGUAGE C VOLATILE
 AS 'MODULE_PATHNAME', 'artery_attribute_conversion';
 COMMENT ON FUNCTION artery.attribute_conversion IS
-'Store a conversion with the click that earned it: by click id or fbclid, by device fingerprint, or by address, user agent and time, each only if the one before found none. The same conversion_id again returns what is stored.';
+'Store a conversion with the click that earned it: by click id or fbclid where they survived, else by device, network and time, weighed as the tenant''s attribution_model says. The same conversion_id again returns what is stored.';
 
 CREATE OR REPLACE FUNCTION artery.conversion_before_insert()
 RETURNS trigger
@@ -79,7 +79,8 @@ SELECT r.tenant_id, r.day, r.conversions, r.url_param + r.recovered AS attribute
        r.url_param, r.fingerprint, r.probabilistic, r.unattributed,
        round((r.url_param + r.recovered)::numeric / r.conversions, 4) AS attribution_rate,
        r.conversions - r.url_param AS conversions_without_id, r.recovered,
-       round(r.recovered::numeric / nullif(r.conversions - r.url_param, 0), 4) AS recovery_rate
+       round(r.recovered::numeric / nullif(r.conversions - r.url_param, 0), 4) AS recovery_rate,
+       round(r.expected_right::numeric, 1) AS expected_right
   FROM (SELECT c.tenant_id,
                (c.conversion_timestamp AT TIME ZONE coalesce(t.settings ->> 'time_zone', 'UTC'))::date AS day,
                count(*) AS conversions,
@@ -87,13 +88,15 @@ SELECT r.tenant_id, r.day, r.conversions, r.url_param + r.recovered AS attribute
                count(*) FILTER (WHERE c.attribution_method = 'fingerprint') AS fingerprint,
                count(*) FILTER (WHERE c.attribution_method = 'probabilistic') AS probabilistic,
                count(*) FILTER (WHERE c.attribution_method = 'unattributed') AS unattributed,
-               count(*) FILTER (WHERE c.attribution_method = ANY (ARRAY['fingerprint', 'probabilistic'])) AS recovered
+               count(*) FILTER (WHERE c.attribution_method = ANY (ARRAY['fingerprint', 'probabilistic'])) AS recovered,
+               coalesce(sum(c.attribution_confidence) FILTER (WHERE c.attribution_method = ANY (ARRAY['fingerprint', 'probabilistic'])), 0)
+                   AS expected_right
           FROM artery.tenant t
           JOIN artery.conversion_tracking c ON c.tenant_id = t.tenant_id
          WHERE artery.tenant_visible(t.tenant_id)
          GROUP BY 1, 2) r;
 COMMENT ON VIEW artery.v_attribution_recovery_rate IS
-'Per tenant and day (of the ad account''s time zone): conversions by method, the share attributed, and of those whose click id did not survive the share recovered.';
+'Per tenant and day (of the ad account''s time zone): conversions by method, the share attributed, and of those whose click id did not survive the share recovered, with the number of these answers that will be right if the stated confidences are true.';
 
 CREATE OR REPLACE VIEW artery.v_unattributed_conversions WITH (security_barrier) AS
 SELECT c.tenant_id, c.conversion_id, c.conversion_type, c.conversion_value, c.conversion_timestamp, c.is_synthetic,

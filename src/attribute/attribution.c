@@ -17,6 +17,7 @@
 
 #include "attribute/attribution.h"
 #include "attribute/layered.h"
+#include "attribute/posterior.h"
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
 #include "capture/identity.h"
@@ -187,6 +188,7 @@ artery_attribution_insert(Conversion *conversion)
 	if (!store(&insert_conversion, conversion))
 		return false;
 	artery_attribution_log(conversion, true);
+	artery_posterior_store(conversion->posterior, conversion->values, false);
 	return true;
 }
 
@@ -196,6 +198,7 @@ artery_attribution_update(Conversion *conversion)
 	if (!store(&update_conversion, conversion))
 		return false;
 	artery_attribution_log(conversion, false);
+	artery_posterior_store(conversion->posterior, conversion->values, true);
 	return true;
 }
 
@@ -309,7 +312,11 @@ fill_results(Conversion *conversion, const Attribution *attribution)
 	set_text(conversion, CONVERSION_REASON, attribution->reason);
 	values[CONVERSION_BEST_CONFIDENCE] = Float8GetDatum(attribution->best_confidence);
 	nulls[CONVERSION_BEST_CONFIDENCE] = !best->found;
-	nulls[CONVERSION_NO_CLICK_PROBABILITY] = true;
+	conversion->posterior = attribution->posterior;
+	nulls[CONVERSION_NO_CLICK_PROBABILITY] = attribution->posterior == NULL;
+	if (attribution->posterior != NULL)
+		values[CONVERSION_NO_CLICK_PROBABILITY] =
+			Float8GetDatum(attribution->posterior->by_id ? 0 : attribution->posterior->verdict.none);
 	values[CONVERSION_ATTRIBUTED_AT] = TimestampTzGetDatum(artery_clock_now());
 	for (i = 0; i < ATTRIBUTION_LAYERS; i++)
 		set_text(conversion, CONVERSION_LAYER_1 + i, artery_search_layer_name(attribution->layers[i]));

@@ -72,6 +72,7 @@ typedef enum ConversionExtra
 typedef struct Conversion
 {
 	const ArteryTenant *tenant;
+	struct Posterior *posterior;	/* set by artery_attribution_run */
 	Datum		values[CONVERSION_FIELDS];
 	bool		nulls[CONVERSION_FIELDS];
 } Conversion;

@@ -14,6 +14,7 @@
 #include "utils/rel.h"
 
 #include "attribute/attribution.h"
+#include "attribute/posterior.h"
 #include "capture/fields.h"
 #include "runtime/dbtx.h"
 
@@ -121,6 +122,7 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	{
 		artery_attribution_run(&conversion);
 		artery_attribution_log(&conversion, true);
+		artery_posterior_store(conversion.posterior, conversion.values, false);
 		artery_attribution_announce(&conversion);
 		memcpy(values, conversion.values, CONVERSION_COLUMNS * sizeof(Datum));
 		memcpy(nulls, conversion.nulls, CONVERSION_COLUMNS * sizeof(bool));

@@ -16,6 +16,7 @@
 
 #include "attribute/attribution.h"
 #include "attribute/layered.h"
+#include "attribute/posterior.h"
 #include "attribute/search.h"
 #include "runtime/dbtx.h"
 
@@ -92,6 +93,7 @@ static uint64 find_newest(Search *search, ArteryStatement *statement, int column
 						  uint64 *in_window);
 static void read_click(uint64 row, bool with_agent, MatchedClick *click);
 static void succeed(Search *search, const char *method, double confidence, const MatchedClick *click);
+static void explain_nothing(Search *search, int64 window);
 static char *explain_failure(const Attribution *answer);
 
 const char *
@@ -113,6 +115,13 @@ artery_search_click(const ArteryTenant *tenant, const Datum *values, const bool 
 	memset(attribution, 0, sizeof(Attribution));
 	attribution->method = "unattributed";
 	attribution->layers[0] = search_ids(&search, artery_layered_window(tenant->settings.id_window_days));
+	if (tenant->settings.attribution_model == ATTRIBUTION_CALIBRATED)
+	{
+		attribution->posterior = artery_posterior_search(tenant, values, nulls, attribution);
+		if (!attribution->success && !attribution->best.found)
+			explain_nothing(&search, click_window);
+		return;
+	}
 	if (!attribution->success)
 		attribution->layers[1] = search_fingerprint(&search, click_window);
 	if (!attribution->success)
@@ -324,6 +333,31 @@ succeed(Search *search, const char *method, double confidence, const MatchedClic
 	search->answer->confidence = confidence;
 	search->answer->best = *click;
 	search->answer->best_confidence = confidence;
+}
+
+/*
+ * The calibrated model has found no candidate: tell what is too old from what
+ * never was.
+ */
+static void
+explain_nothing(Search *search, int64 window)
+{
+	static ArteryStatement *const statements[] = {&select_by_fingerprint, &select_by_address};
+	static const int columns[] = {CONVERSION_FINGERPRINT_HASH, CONVERSION_IP_ADDRESS};
+	uint64		in_window;
+	int			i;
+
+	for (i = 0; i < 2; i++)
+	{
+		LayerResult *layer = &search->answer->layers[i + 1];
+
+		if (search->nulls[columns[i]])
+			*layer = LAYER_NO_PARAM;
+		else
+			*layer = find_newest(search, statements[i], columns[i], 1, window, &in_window) == 0 ?
+				LAYER_NO_MATCH : LAYER_EXPIRED;
+	}
+	search->answer->reason = explain_failure(search->answer);
 }
 
 static char *

@@ -50,6 +50,7 @@ typedef struct Attribution
 	int			candidates;		/* clicks considered, at most 64 per layer */
 	LayerResult layers[ATTRIBUTION_LAYERS];
 	char	   *reason;			/* one sentence, for people */
+	struct Posterior *posterior;	/* what the calibrated model weighed, or NULL */
 } Attribution;
 
 /* The name a layer's result has in attribution_performance_log. */

@@ -11,6 +11,7 @@
 #include "artery.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
@@ -21,6 +22,7 @@
 #include "capture/click.h"
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
+#include "capture/sighting.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "tenant/tenant.h"
@@ -60,19 +62,25 @@ static const FingerprintColumns fingerprint_columns = {
 	CLICK_DEVICE_TYPE, CLICK_OS, CLICK_BROWSER, CLICK_FINGERPRINT_HASH
 };
 
+static const SightingColumns sighting_columns = {
+	CLICK_IP_ADDRESS, CLICK_USER_AGENT, CLICK_OS, CLICK_BROWSER, CLICK_SCREEN_WIDTH, CLICK_SCREEN_HEIGHT,
+	CLICK_TIMEZONE, CLICK_TIMEZONE_OFFSET, CLICK_FINGERPRINT_HASH
+};
+
 #define INSERT_CLICK \
 	"INSERT INTO artery.click_tracking (tenant_id, click_id, campaign_id, adset_id, ad_id, " \
 	"  fbclid, gclid, fbc, fbp, ip_address, user_agent, device_type, os, browser, " \
 	"  screen_width, screen_height, timezone, timezone_offset, fingerprint_hash, " \
 	"  landing_page_url, referrer_url, utm_source, utm_medium, utm_campaign, utm_content, utm_term, " \
-	"  click_timestamp, tracked_at) " \
+	"  click_timestamp, tracked_at, sighting, hardware_key, agent_key, place_key) " \
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, " \
-	"  $21, $22, $23, $24, $25, $26, $27, $28)"
+	"  $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)"
 
 #define CLICK_TYPES { \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INETOID, \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, \
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
+	INT2OID, INT8OID, INT8OID, INT8OID}
 
 /* An id made here cannot exist yet, and not to look is cheaper. */
 static ArteryStatement insert_new_click = {INSERT_CLICK, CLICK_COLUMNS, CLICK_TYPES, NULL};
@@ -85,6 +93,7 @@ static ArteryStatement select_click = {
 
 static bool prepare_click(Datum *values, bool *nulls);
 static void forget_device(bool *nulls);
+static void fill_keys(Datum *values, bool *nulls);
 static text *make_click_id(void);
 static bool click_exists(Datum *values);
 
@@ -177,7 +186,14 @@ prepare_click(Datum *values, bool *nulls)
 	if (is_new)
 		values[CLICK_CLICK_ID] = PointerGetDatum(make_click_id());
 	nulls[CLICK_CLICK_ID] = false;
-	values[CLICK_TRACKED_AT] = TimestampTzGetDatum(artery_clock_now());
+	fill_keys(values, nulls);
+
+	/*
+	 * Whoever counts new clicks goes by tracked_at and by transaction ids: the
+	 * id comes first, so that no click is older than its transaction's id.
+	 */
+	(void) GetTopTransactionId();
+	values[CLICK_TRACKED_AT] = TimestampTzGetDatum(artery_clock_moment());
 	nulls[CLICK_TRACKED_AT] = false;
 	return is_new;
 }
@@ -193,6 +209,23 @@ forget_device(bool *nulls)
 
 	for (column = CLICK_FBP; column <= CLICK_FINGERPRINT_HASH; column++)
 		nulls[column] = true;
+}
+
+/* What the calibrated model knows the click by. */
+static void
+fill_keys(Datum *values, bool *nulls)
+{
+	Sighting	sighting;
+
+	artery_sighting_read(&sighting_columns, values, nulls, &sighting);
+	values[CLICK_SIGHTING] = Int16GetDatum(artery_sighting_code(&sighting));
+	nulls[CLICK_SIGHTING] = false;
+	values[CLICK_HARDWARE_KEY] = Int64GetDatum(sighting.hardware);
+	nulls[CLICK_HARDWARE_KEY] = sighting.hardware == 0;
+	values[CLICK_AGENT_KEY] = Int64GetDatum(sighting.agent);
+	nulls[CLICK_AGENT_KEY] = sighting.agent == 0;
+	values[CLICK_PLACE_KEY] = Int64GetDatum(sighting.place);
+	nulls[CLICK_PLACE_KEY] = sighting.place == 0;
 }
 
 /*

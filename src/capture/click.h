@@ -39,6 +39,11 @@ typedef enum ClickColumn
 	CLICK_UTM_TERM,
 	CLICK_CLICK_TIMESTAMP,
 	CLICK_TRACKED_AT,
+	/* what the calibrated model finds and weighs clicks by; NULL where unknown */
+	CLICK_SIGHTING,				/* system, browser, in-app: see capture/sighting.h */
+	CLICK_HARDWARE_KEY,
+	CLICK_AGENT_KEY,
+	CLICK_PLACE_KEY,
 	CLICK_COLUMNS
 } ClickColumn;
 

@@ -66,6 +66,7 @@ PGDLLEXPORT void artery_worker_main(Datum arg);
 static Duty duties[] = {
 	{"delivery", artery_delivery_duty, 0, 0},
 	{"jobs", artery_job_duty, 0, 0},
+	{"calibration", artery_calibration_duty, 0, 0},
 	{"sync", artery_sync_duty, 0, 0},
 	{"retention", artery_retention_duty, 0, 0},
 };

@@ -47,7 +47,7 @@ typedef struct SettingDefinition
 #define MAX_MONEY 1e12
 
 static const SettingDefinition definitions[] = {
-	{"attribution_model", SETTING_CHOICE, "\"layered\"", 0, 0, "layered", NULL, FIELD(attribution_model),
+	{"attribution_model", SETTING_CHOICE, "\"calibrated\"", 0, 0, "calibrated|layered", NULL, FIELD(attribution_model),
 	"how a conversion finds its click"},
 	{"attribution_threshold", SETTING_NUMBER, "0.5", 0, 1, NULL, NULL, FIELD(attribution_threshold),
 	"least confidence at which a conversion counts as attributed (calibrated model)"},

@@ -18,6 +18,7 @@ typedef enum TenantMode
 
 typedef enum AttributionModel
 {
+	ATTRIBUTION_CALIBRATED,
 	ATTRIBUTION_LAYERED
 } AttributionModel;
 

@@ -29,6 +29,9 @@ INSERT INTO contract VALUES
  'success attributed_click_id attribution_method attribution_confidence attribution_window_hours ad_id adset_id campaign_id '
  'candidates reason'),
 ('reattribute', 'tenant_id', 'since until', NULL),
+('explain_attribution', 'tenant_id conversion_id', '', NULL),
+('fold_attribution_state', 'tenant_id', '', NULL),
+('rebuild_attribution_state', 'tenant_id', '', NULL),
 ('expire_clicks', 'before', '', NULL),
 -- CRM
 ('hubspot_webhook', 'body headers', 'method uri received_at', NULL),
@@ -109,7 +112,7 @@ SELECT has_table('artery', t, 'table ' || t) FROM unnest(ARRAY[
     'job_rate_limit_tracker']::name[]) t;
 SELECT has_view('artery', v, 'view ' || v) FROM unnest(ARRAY[
     'v_tenant_settings', 'v_stage_values', 'v_synthetic_revenue_summary', 'v_attribution_recovery_rate', 'v_active_clicks',
-    'v_unattributed_conversions', 'v_conversion_attribution_summary', 'v_clicks_without_ad', 'v_recent_budget_changes',
+    'v_unattributed_conversions', 'v_ad_credit', 'v_attribution_calibration', 'v_conversion_attribution_summary', 'v_clicks_without_ad', 'v_recent_budget_changes',
     'v_campaign_activity_summary', 'v_safety_check_failures', 'v_pending_changes', 'v_job_queue_health', 'v_failed_jobs',
     'v_rate_limit_status', 'v_job_performance_by_tenant']::name[]) v;
 

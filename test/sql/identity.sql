@@ -1,7 +1,7 @@
 -- Evidence of contacts and deals, and the attribution of deals with it.
 \set VERBOSITY terse
 SET timezone = 'UTC';
-SELECT artery.add_tenant('id_a'), artery.add_tenant('id_b');
+SELECT artery.add_tenant('id_a', settings => '{"attribution_model": "layered"}'), artery.add_tenant('id_b');
 INSERT INTO artery.click_tracking (tenant_id, click_id, campaign_id, adset_id, ad_id, fbclid, fingerprint_hash, ip_address,
                                    user_agent, click_timestamp) VALUES
     ('id_a', 'c1', 'camp', 'set', 'ad_1', 'F1', repeat('1', 64), '192.0.2.1', 'UA1', '2025-06-10 09:00'),

@@ -1,0 +1,325 @@
+-- calibration: learning, and telling what was learnt and weighed
+
+CREATE OR REPLACE FUNCTION artery.click_values(
+    ip_address inet, fingerprint_hash text, hardware_key bigint, agent_key bigint, sighting smallint)
+RETURNS bigint[]
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_click_values';
+COMMENT ON FUNCTION artery.click_values(inet, text, bigint, bigint, smallint) IS
+'The keys in attribution_value that a click counts for.';
+
+CREATE OR REPLACE FUNCTION artery.click_class(sighting smallint)
+RETURNS integer
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_click_class';
+COMMENT ON FUNCTION artery.click_class(smallint) IS
+'Class of a click: 0 iOS in an app, 1 iOS, 2 Android in an app, 3 Android, 4 other.';
+
+CREATE OR REPLACE FUNCTION artery.learnt_numbers()
+RETURNS integer
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_learnt_numbers';
+COMMENT ON FUNCTION artery.learnt_numbers() IS 'How many numbers the calibrated model learns of a tenant.';
+
+-- A sum that fades: its share left after an age. The floor keeps sums of very old rows from underflowing.
+CREATE OR REPLACE FUNCTION artery.faded(age interval, half_life_days float8)
+RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT power(2::float8, -least(greatest(extract(epoch FROM age)::float8 / 86400 / half_life_days, 0), 200))
+$$;
+COMMENT ON FUNCTION artery.faded(interval, float8) IS 'What is left of 1 after an age, given its half-life.';
+
+CREATE OR REPLACE FUNCTION artery.count_clicks(
+    tenant_id text, after timestamptz, until timestamptz, OUT clicks bigint, OUT oldest timestamptz,
+    OUT newest timestamptz, OUT class_counts float8[])
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH fresh AS MATERIALIZED (
+        SELECT c.click_timestamp AS at, c.sighting,
+               artery.click_values(c.ip_address, c.fingerprint_hash, c.hardware_key, c.agent_key, c.sighting) AS keys
+          FROM artery.click_tracking c
+         WHERE c.tenant_id = count_clicks.tenant_id AND c.tracked_at > after AND c.tracked_at <= until),
+    span AS MATERIALIZED (SELECT count(*) AS clicks, min(f.at) AS oldest, max(f.at) AS newest FROM fresh f),
+    counted AS (
+        INSERT INTO artery.attribution_value AS v (tenant_id, value_key, occurrences, counted_at)
+        SELECT count_clicks.tenant_id, k.key, sum(power(2::float8, -least(extract(epoch FROM s.newest - f.at)::float8 / 604800, 200))),
+               s.newest
+          FROM fresh f CROSS JOIN span s CROSS JOIN LATERAL unnest(f.keys) k (key)
+         GROUP BY k.key, s.newest ORDER BY k.key
+        ON CONFLICT ON CONSTRAINT attribution_value_pkey DO UPDATE
+           SET occurrences = v.occurrences * artery.faded(EXCLUDED.counted_at - v.counted_at, 7)
+                             + EXCLUDED.occurrences * artery.faded(v.counted_at - EXCLUDED.counted_at, 7),
+               counted_at = greatest(v.counted_at, EXCLUDED.counted_at))
+    SELECT s.clicks, s.oldest, s.newest,
+           ARRAY(SELECT coalesce(sum(power(2::float8, -least(extract(epoch FROM s.newest - f.at)::float8 / 2592000, 200))), 0)
+                   FROM generate_series(0, 4) g LEFT JOIN fresh f ON artery.click_class(f.sighting) = g
+                  GROUP BY g ORDER BY g)
+      FROM span s
+$$;
+COMMENT ON FUNCTION artery.count_clicks(text, timestamptz, timestamptz) IS
+'Count the clicks that came in between two moments into attribution_value, one write per distinct value; returns how many there were and their number per class, faded to the newest of them.';
+
+CREATE OR REPLACE FUNCTION artery.attribution_horizon(INOUT state artery.attribution_state, OUT until timestamptz)
+RETURNS record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_moment   timestamptz := clock_timestamp() + (artery.now() - now());
+    v_snapshot pg_snapshot;
+    v_others   bigint;      -- the oldest transaction id that somebody else has under way
+    v_next     bigint;      -- all ids from here on are given out after v_moment
+BEGIN
+    -- A click has its transaction's id before its tracked_at. So clicks from before v_moment that are not visible
+    -- yet belong to transactions under way now; when those have ended, all of them are visible.
+    v_snapshot := pg_current_snapshot();
+    v_next := pg_snapshot_xmax(v_snapshot)::text::bigint;
+    SELECT min(x.id::text::bigint) INTO v_others
+      FROM pg_snapshot_xip(v_snapshot) x (id) WHERE x.id IS DISTINCT FROM pg_current_xact_id_if_assigned();
+    IF state.mark_xid > v_next THEN
+        state.mark_at := NULL;      -- the mark of another server, before a restore
+    END IF;
+    IF v_others IS NULL THEN
+        until := v_moment;
+        state.mark_at := NULL;
+    ELSIF state.mark_at IS NOT NULL AND state.mark_xid > v_others THEN
+        until := state.counted_until;
+        RETURN;
+    ELSE
+        until := coalesce(state.mark_at, state.counted_until);
+        state.mark_at := v_moment;
+        state.mark_xid := v_next;
+    END IF;
+    until := greatest(until, state.counted_until);
+END
+$$;
+COMMENT ON FUNCTION artery.attribution_horizon(artery.attribution_state) IS
+'The moment up to which all clicks that will ever bear a tracked_at are visible, and the state with its mark set for the next time.';
+
+CREATE OR REPLACE FUNCTION artery.fold_attribution(tenant_id text, wait boolean, batch integer)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_state  artery.attribution_state;
+    v_until  timestamptz;
+    v_last   timestamptz;
+    v_horizon record;
+    v_clicks record;
+    v_deltas bigint;
+BEGIN
+    IF wait THEN
+        PERFORM pg_advisory_xact_lock(hashtext('artery calibration'), hashtext(tenant_id));
+    ELSIF NOT pg_try_advisory_xact_lock(hashtext('artery calibration'), hashtext(tenant_id)) THEN
+        RETURN -1;
+    END IF;
+    SELECT s.* INTO v_state FROM artery.attribution_state s WHERE s.tenant_id = fold_attribution.tenant_id;
+    IF NOT FOUND THEN
+        v_state := ROW(tenant_id, 0, array_fill(0::float8, ARRAY[artery.learnt_numbers()]), '2000-01-01', NULL,
+                       '-infinity', NULL, NULL, now());
+    END IF;
+    IF cardinality(v_state.learnt) <> artery.learnt_numbers() THEN
+        RAISE EXCEPTION 'what was learnt of tenant "%" is of another version of the model', tenant_id
+            USING ERRCODE = '55000', HINT = 'Call artery.rebuild_attribution_state().';
+    END IF;
+
+    SELECT h.* INTO v_horizon FROM artery.attribution_horizon(v_state) h;
+    v_state := v_horizon.state;
+    v_until := v_horizon.until;
+    IF batch IS NOT NULL THEN
+        SELECT c.tracked_at INTO v_last FROM artery.click_tracking c
+         WHERE c.tenant_id = fold_attribution.tenant_id AND c.tracked_at > v_state.counted_until AND c.tracked_at <= v_until
+         ORDER BY c.tracked_at OFFSET batch LIMIT 1;
+    END IF;
+    v_until := coalesce(v_last, v_until);
+    SELECT k.* INTO v_clicks FROM artery.count_clicks(tenant_id, v_state.counted_until, v_until) k;
+
+    WITH taken AS (
+        DELETE FROM artery.attribution_delta d WHERE d.tenant_id = fold_attribution.tenant_id
+        RETURNING d.happened_at, d.positions, d.amounts),
+    moment AS MATERIALIZED (
+        SELECT count(*) AS deltas, min(t.happened_at) AS oldest,
+               greatest(v_state.learnt_at, v_clicks.newest, max(t.happened_at)) AS at FROM taken t),
+    added AS (
+        SELECT u.place::integer, sum(u.amount * artery.faded(m.at - t.happened_at, 30)) AS amount
+          FROM taken t CROSS JOIN moment m CROSS JOIN LATERAL unnest(t.positions, t.amounts) u (place, amount) GROUP BY u.place
+        UNION ALL
+        SELECT u.place::integer, u.amount * artery.faded(m.at - v_clicks.newest, 30)
+          FROM moment m CROSS JOIN LATERAL unnest(v_clicks.class_counts) WITH ORDINALITY u (amount, place)
+         WHERE v_clicks.clicks > 0)
+    SELECT m.deltas, least(v_state.known_since, v_clicks.oldest, m.oldest), m.at,
+           ARRAY(SELECT o.amount * artery.faded(m.at - v_state.learnt_at, 30)
+                        + coalesce((SELECT sum(a.amount) FROM added a WHERE a.place = o.place), 0)
+                   FROM unnest(v_state.learnt) WITH ORDINALITY o (amount, place) ORDER BY o.place)
+      INTO v_deltas, v_state.known_since, v_state.learnt_at, v_state.learnt
+      FROM moment m;
+
+    -- Values not seen for 100 days have faded to less than a ten-thousandth.
+    IF v_state.folded_at < now() - interval '1 day' THEN
+        DELETE FROM artery.attribution_value v
+         WHERE v.tenant_id = fold_attribution.tenant_id AND v.counted_at < v_state.learnt_at - interval '100 days';
+    END IF;
+    INSERT INTO artery.attribution_state
+    VALUES (tenant_id, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, v_state.learnt, v_state.learnt_at,
+            v_state.known_since, v_until, v_state.mark_at, v_state.mark_xid, clock_timestamp())
+    ON CONFLICT ON CONSTRAINT attribution_state_pkey DO UPDATE
+       SET version = EXCLUDED.version, learnt = EXCLUDED.learnt, learnt_at = EXCLUDED.learnt_at,
+           known_since = EXCLUDED.known_since, counted_until = EXCLUDED.counted_until, mark_at = EXCLUDED.mark_at,
+           mark_xid = EXCLUDED.mark_xid, folded_at = EXCLUDED.folded_at;
+    RETURN v_deltas + v_clicks.clicks;
+END
+$$;
+COMMENT ON FUNCTION artery.fold_attribution(text, boolean, integer) IS
+'Add new clicks (at most about batch, NULL for all) and what conversions taught to a tenant''s state; returns how many, -1 if somebody else is at it and wait is false.';
+
+CREATE OR REPLACE FUNCTION artery.fold_attribution_state(tenant_id text)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    RETURN artery.fold_attribution(tenant_id, true, NULL);
+END
+$$;
+COMMENT ON FUNCTION artery.fold_attribution_state(text) IS
+'Let the calibrated model learn from the clicks and conversions that are new; returns how many. The worker does it within seconds of a conversion, and conversions themselves do where no worker runs.';
+
+CREATE OR REPLACE FUNCTION artery.rebuild_attribution_state(tenant_id text)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    PERFORM pg_advisory_xact_lock(hashtext('artery calibration'), hashtext(tenant_id));
+    DELETE FROM artery.attribution_value v WHERE v.tenant_id = rebuild_attribution_state.tenant_id;
+    -- In one statement: a conversion stored meanwhile is in neither, and its delta is folded later.
+    WITH gone AS (
+        DELETE FROM artery.attribution_delta d WHERE d.tenant_id = rebuild_attribution_state.tenant_id)
+    INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts)
+    SELECT t.tenant_id, t.happened_at, t.positions, t.amounts
+      FROM artery.conversion_trace t WHERE t.tenant_id = rebuild_attribution_state.tenant_id;
+    UPDATE artery.attribution_state s
+       SET learnt = array_fill(0::float8, ARRAY[artery.learnt_numbers()]), learnt_at = '2000-01-01', known_since = NULL,
+           mark_at = s.counted_until, mark_xid = 0, counted_until = '-infinity'
+     WHERE s.tenant_id = rebuild_attribution_state.tenant_id;
+    RETURN artery.fold_attribution(tenant_id, true, NULL);
+END
+$$;
+COMMENT ON FUNCTION artery.rebuild_attribution_state(text) IS
+'Learn everything again from the clicks and conversions that are stored; returns how many. The same result as before, but for clicks removed since.';
+
+CREATE OR REPLACE FUNCTION artery.explain_attribution(tenant_id text, conversion_id text)
+RETURNS TABLE (rank integer, click_id text, ad_id text, hours_before float8, probability float8, chosen boolean,
+               device text, device_weight float8, network text, network_weight float8, expected_per_day float8,
+               explanation text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_conversion record;
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    SELECT c.*, t.conversion_id IS NOT NULL AS weighed, t.best_click_id AS weighed_click, t.stated, t.by_id, t.was_right,
+           t.no_click, t.unseen_click, t.candidates AS told
+      INTO v_conversion
+      FROM artery.conversion_tracking c
+      LEFT JOIN artery.conversion_trace t ON t.tenant_id = c.tenant_id AND t.conversion_id = c.conversion_id
+     WHERE c.tenant_id = explain_attribution.tenant_id AND c.conversion_id = explain_attribution.conversion_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'unknown conversion "%"', conversion_id USING ERRCODE = '22023',
+            HINT = 'See artery.conversion_tracking.';
+    END IF;
+    RETURN QUERY SELECT 0, v_conversion.attributed_click_id, v_conversion.ad_id, v_conversion.attribution_window_hours,
+        v_conversion.attribution_confidence, v_conversion.success, NULL::text, NULL::float8, NULL::text, NULL::float8,
+        NULL::float8, v_conversion.reason || CASE WHEN v_conversion.by_id THEN
+            format(' Without it, the model would have %s, stating %s.', CASE WHEN v_conversion.was_right THEN
+                   'found the same click' WHEN v_conversion.weighed_click IS NULL THEN 'found no click'
+                   ELSE 'named another click' END, round(v_conversion.stated::numeric, 2)) ELSE '' END;
+    IF NOT v_conversion.weighed THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT k.place::integer, k.c ->> 'click_id', k.c ->> 'ad_id', (k.c ->> 'hours')::float8, (k.c ->> 'probability')::float8,
+           v_conversion.success AND v_conversion.attributed_click_id = k.c ->> 'click_id', k.c ->> 'device',
+           (k.c ->> 'device_weight')::float8, k.c ->> 'network', (k.c ->> 'network_weight')::float8, (k.c ->> 'rate')::float8,
+           format('%s: %s. %s: %s. A click this old brings %s conversions a day.', k.c ->> 'device',
+                  artery.weight_in_words((k.c ->> 'device_weight')::float8), k.c ->> 'network',
+                  artery.weight_in_words((k.c ->> 'network_weight')::float8), trim_scale((k.c ->> 'rate')::numeric))
+      FROM jsonb_array_elements(v_conversion.told) WITH ORDINALITY k (c, place)
+     ORDER BY k.place;
+    RETURN QUERY
+    SELECT jsonb_array_length(v_conversion.told) + x.n, NULL::text, NULL::text, NULL::float8, x.p, false, NULL::text,
+           NULL::float8, NULL::text, NULL::float8, NULL::float8, x.words
+      FROM (VALUES (1, v_conversion.no_click, 'no click: the visitor came by another way'),
+                   (2, v_conversion.unseen_click, 'a click that nothing links to this conversion')) x (n, p, words);
+END
+$$;
+COMMENT ON FUNCTION artery.explain_attribution(text, text) IS
+'Why a conversion was attributed as it was: the answer (rank 0), then the candidates, the most probable first, with the weight of each kind of evidence (how many times likelier it is for the same person than for a stranger), then that it was no click, or one not seen. Probabilities of candidates are those before calibration.';
+
+CREATE OR REPLACE FUNCTION artery.weight_in_words(weight float8)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN weight >= 1.05 THEN format('%s times likelier for the same person', artery.short_number(weight))
+                WHEN weight <= 0.95 THEN format('%s times likelier for a stranger', artery.short_number(1 / greatest(weight, 1e-9)))
+                ELSE 'says nothing' END
+$$;
+COMMENT ON FUNCTION artery.weight_in_words(float8) IS 'A weight of evidence as words.';
+
+CREATE OR REPLACE FUNCTION artery.short_number(number float8)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN number >= 10 THEN to_char(number, 'FM999,999,999,999') ELSE to_char(number, 'FM0.0') END
+$$;
+COMMENT ON FUNCTION artery.short_number(float8) IS 'A number of 1 or more as people write it.';
+
+CREATE OR REPLACE VIEW artery.v_ad_credit WITH (security_barrier) AS
+WITH conversion AS (
+    SELECT c.tenant_id, c.conversion_id, (c.conversion_timestamp AT TIME ZONE coalesce(t.settings ->> 'time_zone', 'UTC'))::date AS day,
+           c.attribution_method = 'url_param' AS by_id, x.unseen_click,
+           coalesce(x.credit, CASE WHEN c.ad_id IS NOT NULL THEN jsonb_build_object(c.ad_id, 1) END) AS credit
+      FROM artery.tenant t
+      JOIN artery.conversion_tracking c ON c.tenant_id = t.tenant_id
+      LEFT JOIN artery.conversion_trace x ON x.tenant_id = c.tenant_id AND x.conversion_id = c.conversion_id
+     WHERE artery.tenant_visible(t.tenant_id)),
+known AS MATERIALIZED (
+    SELECT c.tenant_id, c.day, k.ad_id, sum(k.credit::float8) AS credit,
+           coalesce(sum(k.credit::float8) FILTER (WHERE NOT c.by_id), 0) AS credit_without_id
+      FROM conversion c CROSS JOIN LATERAL jsonb_each_text(c.credit) k (ad_id, credit)
+     GROUP BY 1, 2, 3),
+share AS (
+    SELECT k.tenant_id, k.ad_id, sum(k.credit) / sum(sum(k.credit)) OVER (PARTITION BY k.tenant_id) AS share
+      FROM known k GROUP BY 1, 2),
+unseen AS (
+    SELECT c.tenant_id, c.day, sum(c.unseen_click) AS credit FROM conversion c WHERE NOT c.by_id GROUP BY 1, 2)
+SELECT tenant_id, ad_id, day, sum(credit) AS credit, sum(credit_without_id) AS credit_without_id
+  FROM (SELECT k.tenant_id, k.ad_id, k.day, k.credit, k.credit_without_id FROM known k
+        UNION ALL
+        SELECT u.tenant_id, s.ad_id, u.day, u.credit * s.share, u.credit * s.share
+          FROM unseen u JOIN share s ON s.tenant_id = u.tenant_id WHERE u.credit > 0) a
+ GROUP BY tenant_id, ad_id, day;
+COMMENT ON VIEW artery.v_ad_credit IS
+'Conversions per ad and day as sums of fractions: 1 where the id survived, else the probability that one of the ad''s clicks led there. What clicks that were not seen have earned is shared out as the rest is.';
+
+CREATE OR REPLACE VIEW artery.v_attribution_calibration WITH (security_barrier) AS
+SELECT b.tenant_id, b.stated_from, least(b.stated_from + 0.1, 1) AS stated_to, count(*) AS conversions,
+       avg(b.stated) AS stated, avg(b.was_right::integer)::float8 AS observed
+  FROM (SELECT t.tenant_id, t.was_right, t.stated, least(floor(t.stated * 10), 9)::numeric / 10 AS stated_from
+          FROM (SELECT x.tenant_id, x.was_right,
+                       least(x.stated / greatest(1 - x.no_click, 0.01), 1) AS stated
+                  FROM artery.conversion_trace x
+                 WHERE x.by_id AND x.best_click_id IS NOT NULL AND artery.tenant_visible(x.tenant_id)) t) b
+ GROUP BY b.tenant_id, b.stated_from;
+COMMENT ON VIEW artery.v_attribution_calibration IS
+'Is the stated confidence true? On conversions whose id survived: what the calibrated model stated with the id hidden (given that there was a click, as there was), and how often it named the right one.';

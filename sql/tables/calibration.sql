@@ -1,0 +1,76 @@
+-- calibration: what the calibrated model has learnt of each tenant
+
+-- One row: the learnt numbers of a tenant, and up to where they go.
+CREATE TABLE artery.attribution_state (
+    tenant_id     text NOT NULL,
+    version       bigint NOT NULL,
+    learnt        double precision[] NOT NULL,
+    learnt_at     timestamptz NOT NULL,
+    known_since   timestamptz,
+    counted_until timestamptz NOT NULL,
+    mark_at       timestamptz,
+    mark_xid      bigint,
+    folded_at     timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id)
+);
+COMMENT ON TABLE artery.attribution_state IS
+'What the calibrated model has learnt of a tenant. Kept by fold_attribution_state; rebuild_attribution_state makes it anew.';
+COMMENT ON COLUMN artery.attribution_state.version IS 'Another one after every change, so that sessions may keep what they have read.';
+COMMENT ON COLUMN artery.attribution_state.learnt IS
+'Sums of what clicks and conversions taught, without the factory''s priors, in the order of CalibratedState (src/attribute/calibrated.h); they fade with a half-life of 30 days.';
+COMMENT ON COLUMN artery.attribution_state.learnt_at IS 'The moment the sums are faded to: that of the newest click or conversion in them.';
+COMMENT ON COLUMN artery.attribution_state.known_since IS 'The oldest click or conversion learnt from.';
+COMMENT ON COLUMN artery.attribution_state.counted_until IS 'Clicks with tracked_at up to here are counted.';
+COMMENT ON COLUMN artery.attribution_state.mark_at IS
+'Transactions that may have clicks from before this moment all have ids below mark_xid; when they have ended, clicks are counted up to here.';
+COMMENT ON COLUMN artery.attribution_state.folded_at IS 'By the machine''s clock.';
+
+-- One row: how often a value (address, block, fingerprint, ...) occurred in clicks.
+CREATE TABLE artery.attribution_value (
+    tenant_id   text NOT NULL,
+    value_key   bigint NOT NULL,
+    occurrences double precision NOT NULL,
+    counted_at  timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, value_key)
+);
+COMMENT ON TABLE artery.attribution_value IS
+'How common values are among a tenant''s clicks: 1 to 5 are the classes of clicks, others are keys as in src/capture/sighting.h.';
+COMMENT ON COLUMN artery.attribution_value.occurrences IS 'As of counted_at; half of it is gone 7 days later.';
+
+-- One row: what a conversion taught, waiting to be added to its tenant's state.
+CREATE TABLE artery.attribution_delta (
+    tenant_id   text NOT NULL,
+    delta_id    bigint GENERATED ALWAYS AS IDENTITY,
+    happened_at timestamptz NOT NULL,
+    positions   smallint[] NOT NULL,
+    amounts     double precision[] NOT NULL,
+    PRIMARY KEY (tenant_id, delta_id)
+);
+COMMENT ON TABLE artery.attribution_delta IS
+'What conversions taught and the state does not contain yet. Appended to, so that conversions of one tenant do not wait for each other.';
+
+-- One row: how the calibrated model weighed a conversion.
+CREATE TABLE artery.conversion_trace (
+    tenant_id         text NOT NULL,
+    conversion_id     text NOT NULL,
+    happened_at       timestamptz NOT NULL,
+    by_id             boolean NOT NULL,
+    best_click_id     text,
+    best_probability  double precision NOT NULL,
+    stated            double precision NOT NULL,
+    was_right         boolean,
+    no_click          double precision NOT NULL,
+    unseen_click      double precision NOT NULL,
+    credit            jsonb NOT NULL,
+    candidates        jsonb NOT NULL,
+    positions         smallint[] NOT NULL,
+    amounts           double precision[] NOT NULL,
+    PRIMARY KEY (tenant_id, conversion_id)
+);
+COMMENT ON TABLE artery.conversion_trace IS
+'How the calibrated model weighed a conversion: explain_attribution shows it. Where the id survived, what the model would have said without it.';
+COMMENT ON COLUMN artery.conversion_trace.stated IS 'The confidence stated for the best click, calibrated; its raw probability is best_probability.';
+COMMENT ON COLUMN artery.conversion_trace.was_right IS 'Where the id survived: is the best click the one it names?';
+COMMENT ON COLUMN artery.conversion_trace.unseen_click IS 'Probability of a click that was not among the candidates.';
+COMMENT ON COLUMN artery.conversion_trace.credit IS 'Probability per ad; 1 for the ad that an id names.';
+COMMENT ON COLUMN artery.conversion_trace.positions IS 'What the conversion taught: places in attribution_state.learnt, with amounts.';

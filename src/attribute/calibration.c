@@ -1,0 +1,280 @@
+/*
+ * calibration.c
+ *		What the calibrated model has learnt of a tenant, as of a moment.
+ *
+ * The stored numbers are sums without the factory's priors, faded to the moment
+ * of the newest click or conversion in them. A backend keeps the last state it
+ * has read and reads it again only if its version has changed.
+ */
+#include "artery.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "attribute/calibration.h"
+#include "capture/sighting.h"
+#include "runtime/clock.h"
+#include "runtime/dbtx.h"
+#include "runtime/shmem.h"
+
+#define STALE_SECONDS 5			/* by the machine's clock */
+#define STALE_HOURS 6			/* by the clock of the events: history may be loaded in seconds */
+#define STALE_CONVERSIONS 50	/* looked at by this session */
+#define WAKE_SECONDS 2			/* the worker is told of news at most this often */
+#define FOLD_BATCH 20000		/* clicks that a conversion counts along the way */
+#define NAME_LENGTH 256			/* of a tenant */
+
+PG_FUNCTION_INFO_V1(artery_click_values);
+PG_FUNCTION_INFO_V1(artery_click_class);
+PG_FUNCTION_INFO_V1(artery_learnt_numbers);
+
+typedef struct KeptState
+{
+	char		tenant_id[NAME_LENGTH + 1];
+	int64		version;
+	CalibratedState learnt;
+	TimestampTz learnt_at;
+	TimestampTz known_since;
+	TimestampTz folded_at;
+	int			conversions;	/* weighed since the last fold, whichever tenant's */
+} KeptState;
+
+static KeptState kept = {.tenant_id = ""};
+
+static ArteryStatement select_state = {
+	"SELECT s.version, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END "
+	"  FROM artery.attribution_state s WHERE s.tenant_id = $1",
+	2, {TEXTOID, INT8OID}, NULL
+};
+
+static ArteryStatement fold_state = {
+	"SELECT artery.fold_attribution($1, false, $2)", 2, {TEXTOID, INT4OID}, NULL
+};
+
+static ArteryStatement select_values = {
+	"SELECT v.value_key, v.occurrences, v.counted_at FROM artery.attribution_value v "
+	" WHERE v.tenant_id = $1 AND v.value_key = ANY ($2)",
+	2, {TEXTOID, INT8ARRAYOID}, NULL
+};
+
+static bool read_state(Datum tenant_id);
+static void unpack(Datum array, CalibratedState *learnt);
+static void forget_state(const char *tenant_id);
+static bool is_stale(TimestampTz at, bool found);
+static void wake_worker(void);
+
+void
+artery_calibration_load(Datum tenant_id, TimestampTz at, CalibratedState *state, double *days)
+{
+	bool		found = read_state(tenant_id);
+	double		keep;
+	double	   *number = (double *) state;
+	double	   *learnt = (double *) &kept.learnt;
+	int			i;
+
+	if (is_stale(at, found) && XactIsoLevel == XACT_READ_COMMITTED)
+	{
+		Datum		values[2] = {tenant_id, Int32GetDatum(FOLD_BATCH)};
+
+		(void) artery_execute(&fold_state, values, NULL, false, 1);
+		kept.conversions = 0;
+		found = read_state(tenant_id);
+	}
+	kept.conversions++;
+	wake_worker();
+
+	artery_calibrated_init(state);
+	*days = 0;
+	if (!found)
+		return;
+	/* of a moment before what was learnt last, the same is held true */
+	keep = exp2(-Max(at - kept.learnt_at, 0) / (double) USECS_PER_DAY / CALIBRATED_HALF_LIFE_DAYS);
+	for (i = 0; i < CALIBRATED_NUMBERS; i++)
+		number[i] = Max(number[i] * 0.01, number[i] + learnt[i] * keep);
+	if (kept.known_since != DT_NOBEGIN)
+		*days = artery_calibrated_days((Max(at, kept.learnt_at) - kept.known_since) / (double) USECS_PER_DAY);
+}
+
+void
+artery_calibration_count(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts)
+{
+	Datum	   *sought = palloc(nkeys * sizeof(Datum));
+	Datum		values[2];
+	int			nsought = 0;
+	uint64		rows;
+	uint64		row;
+	int			i;
+
+	for (i = 0; i < nkeys; i++)
+	{
+		counts[i] = 0;
+		if (keys[i] != 0)
+			sought[nsought++] = Int64GetDatum(keys[i]);
+	}
+	values[0] = tenant_id;
+	values[1] = PointerGetDatum(construct_array(sought, nsought, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+												TYPALIGN_DOUBLE));
+	rows = artery_execute(&select_values, values, NULL, false, 0);
+	for (row = 0; row < rows; row++)
+	{
+		int64		key = artery_field_int64(row, 1);
+		double		age = Max(at - artery_field_time(row, 3), 0) / (double) USECS_PER_DAY;
+
+		/* faded sums become a week's clicks: ln 2 of a steady stream's sum */
+		double		count = artery_field_double(row, 2) * exp2(-age / CALIBRATED_COUNT_HALF_LIFE_DAYS) *
+			CALIBRATED_WINDOW_DAYS / (CALIBRATED_COUNT_HALF_LIFE_DAYS / 0.69314718055994531);
+
+		for (i = 0; i < nkeys; i++)
+			if (keys[i] == key)
+				counts[i] = count;
+	}
+	pfree(sought);
+}
+
+void
+artery_calibration_pack(const CalibratedState *learnt, Datum *positions, Datum *amounts)
+{
+	const double *number = (const double *) learnt;
+	Datum	   *places = palloc(CALIBRATED_NUMBERS * sizeof(Datum));
+	Datum	   *values = palloc(CALIBRATED_NUMBERS * sizeof(Datum));
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < CALIBRATED_NUMBERS; i++)
+	{
+		if (number[i] == 0)
+			continue;
+		places[count] = Int16GetDatum(i + 1);
+		values[count++] = Float8GetDatum(number[i]);
+	}
+	*positions = PointerGetDatum(construct_array(places, count, INT2OID, sizeof(int16), true, TYPALIGN_SHORT));
+	*amounts = PointerGetDatum(construct_array(values, count, FLOAT8OID, sizeof(double), FLOAT8PASSBYVAL,
+											   TYPALIGN_DOUBLE));
+}
+
+/*
+ * artery.click_values(ip_address, fingerprint_hash, hardware_key, agent_key,
+ * sighting): the keys that a click counts for.
+ */
+Datum
+artery_click_values(PG_FUNCTION_ARGS)
+{
+	Datum		keys[6];
+	int			count = 0;
+	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0, 0};
+
+	if (!PG_ARGISNULL(0))
+	{
+		keys[count++] = Int64GetDatum(artery_sighting_address_key(PG_GETARG_DATUM(0)));
+		keys[count++] = Int64GetDatum(artery_sighting_block_key(PG_GETARG_DATUM(0)));
+	}
+	if (!PG_ARGISNULL(1))
+		keys[count++] = Int64GetDatum(artery_sighting_hash_key(PG_GETARG_DATUM(1)));
+	if (!PG_ARGISNULL(2))
+		keys[count++] = PG_GETARG_DATUM(2);
+	if (!PG_ARGISNULL(3))
+		keys[count++] = PG_GETARG_DATUM(3);
+	if (!PG_ARGISNULL(4))
+		artery_sighting_decode(PG_GETARG_INT16(4), &sighting);
+	keys[count++] = Int64GetDatum(CALIBRATION_CLASS_KEY(artery_calibrated_class(sighting.os, sighting.in_app)));
+	PG_RETURN_ARRAYTYPE_P(construct_array(keys, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/* artery.click_class(sighting): 0 to 4 */
+Datum
+artery_click_class(PG_FUNCTION_ARGS)
+{
+	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0, 0};
+
+	if (!PG_ARGISNULL(0))
+		artery_sighting_decode(PG_GETARG_INT16(0), &sighting);
+	PG_RETURN_INT32(artery_calibrated_class(sighting.os, sighting.in_app));
+}
+
+/* artery.learnt_numbers(): how many the model learns */
+Datum
+artery_learnt_numbers(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(CALIBRATED_NUMBERS);
+}
+
+/* Bring the kept state up to date; false if the tenant has none yet. */
+static bool
+read_state(Datum tenant_id)
+{
+	char	   *name = TextDatumGetCString(tenant_id);
+	Datum		values[2];
+	bool		isnull;
+	Datum		learnt;
+
+	if (strcmp(kept.tenant_id, name) != 0)
+		forget_state(name);
+	values[0] = tenant_id;
+	values[1] = Int64GetDatum(kept.version);
+	if (artery_execute(&select_state, values, NULL, false, 1) == 0)
+	{
+		forget_state(name);
+		return false;
+	}
+	kept.learnt_at = artery_field_time(0, 2);
+	kept.known_since = artery_field_time(0, 3);
+	kept.folded_at = artery_field_time(0, 4);
+	learnt = artery_field(0, 5, &isnull);
+	if (!isnull)
+	{
+		kept.version = artery_field_int64(0, 1);
+		unpack(learnt, &kept.learnt);
+	}
+	return true;
+}
+
+/* An array of another length is of another version of the model, and as none. */
+static void
+unpack(Datum array, CalibratedState *learnt)
+{
+	double	   *number = (double *) learnt;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+	int			i;
+
+	memset(learnt, 0, sizeof(CalibratedState));
+	deconstruct_array(DatumGetArrayTypeP(array), FLOAT8OID, sizeof(double), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &elements, &nulls, &count);
+	for (i = 0; i < count && count == CALIBRATED_NUMBERS; i++)
+		number[i] = nulls[i] ? 0 : DatumGetFloat8(elements[i]);
+}
+
+static void
+forget_state(const char *tenant_id)
+{
+	strlcpy(kept.tenant_id, tenant_id, sizeof(kept.tenant_id));
+	kept.version = 0;
+	kept.folded_at = DT_NOBEGIN;
+}
+
+/* The worker folds within seconds; where there is none, whoever attributes does. */
+static bool
+is_stale(TimestampTz at, bool found)
+{
+	return !found || kept.conversions >= STALE_CONVERSIONS ||
+		at > kept.learnt_at + STALE_HOURS * USECS_PER_HOUR ||
+		artery_clock_wall() > kept.folded_at + STALE_SECONDS * USECS_PER_SEC;
+}
+
+static void
+wake_worker(void)
+{
+	static TimestampTz woken_at = 0;
+	TimestampTz now = artery_clock_wall();
+
+	if (now < woken_at + WAKE_SECONDS * USECS_PER_SEC)
+		return;
+	woken_at = now;
+	artery_wake_worker_at_commit();
+}

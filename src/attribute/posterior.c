@@ -1,0 +1,434 @@
+/*
+ * posterior.c
+ *		The calibrated model at work.
+ *
+ * Candidates come from three index ranges (address, fingerprint, place), newest
+ * first and bounded, so that a busy value costs no more than a rare one. Clicks
+ * beyond the ranges are accounted for as unseen: labels tell how often that
+ * happens.
+ */
+#include "artery.h"
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/timestamp.h"
+
+#include "attribute/attribution.h"
+#include "attribute/calibrated.h"
+#include "attribute/calibration.h"
+#include "attribute/layered.h"
+#include "attribute/posterior.h"
+#include "attribute/verdict.h"
+#include "capture/sighting.h"
+#include "runtime/dbtx.h"
+
+#define SELECT_CANDIDATE \
+	"SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp, c.sighting, c.hardware_key, " \
+	"       c.agent_key, c.fingerprint_hash, c.ip_address FROM artery.click_tracking c "
+
+#define IN_WINDOW "c.click_timestamp <= $2 AND c.click_timestamp >= $3 ORDER BY c.click_timestamp DESC LIMIT "
+
+static ArteryStatement select_candidates = {
+	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.ip_address = $4 AND " IN_WINDOW "32) UNION ALL "
+	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.fingerprint_hash = $5 AND " IN_WINDOW "32) UNION ALL "
+	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.place_key = $6 AND " IN_WINDOW "16)",
+	6, {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INETOID, TEXTOID, INT8OID}, NULL
+};
+
+static ArteryStatement select_click = {
+	SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.click_id = $2", 2, {TEXTOID, TEXTOID}, NULL
+};
+
+static ArteryStatement insert_trace = {
+	"WITH t AS ( "
+	"  INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, by_id, best_click_id, "
+	"    best_probability, stated, was_right, no_click, unseen_click, credit, candidates, positions, amounts) "
+	"  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $14, $10::pg_catalog.jsonb, $11::pg_catalog.jsonb, $12, $13) "
+	"  ON CONFLICT DO NOTHING RETURNING 1) "
+	"INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) "
+	"SELECT $1, $3, $12, $13 FROM t",
+	14, {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, FLOAT8OID, FLOAT8OID, BOOLOID, FLOAT8OID, TEXTOID,
+	TEXTOID, INT2ARRAYOID, FLOAT8ARRAYOID, FLOAT8OID}, NULL
+};
+
+/* What an earlier attempt taught is taken back. */
+static ArteryStatement remove_trace = {
+	"WITH gone AS (DELETE FROM artery.conversion_trace t WHERE t.tenant_id = $1 AND t.conversion_id = $2 "
+	"              RETURNING t.happened_at, t.positions, t.amounts) "
+	"INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) "
+	"SELECT $1, g.happened_at, g.positions, "
+	"       ARRAY(SELECT - a.amount FROM pg_catalog.unnest(g.amounts) WITH ORDINALITY a (amount, place) ORDER BY a.place) "
+	"  FROM gone g",
+	2, {TEXTOID, TEXTOID}, NULL
+};
+
+static const SightingColumns sighting_columns = {
+	CONVERSION_IP_ADDRESS, CONVERSION_USER_AGENT, CONVERSION_OS, CONVERSION_BROWSER, CONVERSION_SCREEN_WIDTH,
+	CONVERSION_SCREEN_HEIGHT, CONVERSION_TIMEZONE, CONVERSION_TIMEZONE_OFFSET, CONVERSION_FINGERPRINT_HASH
+};
+
+static void describe_conversion(Weighing *weighing);
+static void collect(Weighing *weighing, TimestampTz since);
+static void read_candidate(Weighing *weighing, uint64 row, WeighedClick *click);
+static bool add_candidate(Weighing *weighing, const WeighedClick *click);
+static void view_candidates(Weighing *weighing);
+static void view_candidate(Weighing *weighing, const WeighedClick *click, double block_clicks,
+						   CalibratedCandidate *view);
+static int	device_agreement(const Sighting *conversion, const Sighting *click);
+static void count_same_device(Weighing *weighing);
+static double pair_odds(void *arg, int newer, int older);
+static void learn(Weighing *weighing, const Attribution *attribution, TimestampTz since, Posterior *posterior);
+static int	find_truth(const Weighing *weighing, const WeighedClick *truth);
+
+Posterior *
+artery_posterior_search(const ArteryTenant *tenant, const Datum *values, const bool *nulls, Attribution *attribution)
+{
+	Weighing   *weighing = palloc0(sizeof(Weighing));
+	Posterior  *posterior;
+	TimestampTz since;
+
+	weighing->values = values;
+	weighing->nulls = nulls;
+	weighing->at = DatumGetTimestampTz(values[CONVERSION_TIMESTAMP]);
+	artery_sighting_read(&sighting_columns, values, nulls, &weighing->sighting);
+	if (weighing->sighting.ip == 0 && weighing->sighting.hash == 0)
+		return NULL;
+	since = weighing->at - artery_layered_window(tenant->settings.click_window_days);
+	artery_calibration_load(values[CONVERSION_TENANT_ID], weighing->at, &weighing->state, &weighing->conversion.days);
+	collect(weighing, since);
+	view_candidates(weighing);
+
+	posterior = palloc0(sizeof(Posterior));
+	posterior->by_id = attribution->success;
+	posterior->verdict = artery_calibrated_score(&weighing->state, &weighing->conversion, weighing->views,
+												 weighing->count, pair_odds, weighing);
+	if (posterior->verdict.best >= 0)
+		posterior->best_click_id = weighing->clicks[posterior->verdict.best].click.click_id;
+	learn(weighing, attribution, since, posterior);
+	artery_verdict_answer(tenant, weighing, posterior, attribution);
+	return posterior;
+}
+
+void
+artery_posterior_store(const Posterior *posterior, const Datum *values, bool again)
+{
+	Datum		parameters[14];
+	char		nulls[15] = "              ";
+
+	parameters[0] = values[CONVERSION_TENANT_ID];
+	parameters[1] = values[CONVERSION_ID];
+	if (posterior == NULL)
+	{
+		if (again)
+			(void) artery_execute(&remove_trace, parameters, NULL, false, 0);
+		return;
+	}
+	parameters[2] = values[CONVERSION_TIMESTAMP];
+	parameters[3] = BoolGetDatum(posterior->by_id);
+	parameters[4] = posterior->best_click_id;
+	parameters[5] = Float8GetDatum(posterior->verdict.raw);
+	parameters[6] = Float8GetDatum(posterior->verdict.confidence);
+	parameters[7] = BoolGetDatum(posterior->was_right);
+	parameters[8] = Float8GetDatum(posterior->verdict.none);
+	parameters[9] = CStringGetTextDatum(posterior->credit);
+	parameters[10] = CStringGetTextDatum(posterior->candidates);
+	artery_calibration_pack(&posterior->learnt, &parameters[11], &parameters[12]);
+	parameters[13] = Float8GetDatum(posterior->verdict.rest);
+	if (posterior->best_click_id == (Datum) 0)
+		nulls[4] = 'n';
+	if (!posterior->by_id)
+		nulls[7] = 'n';
+	if (artery_execute(&insert_trace, parameters, nulls, false, 0) > 0)
+		return;
+	(void) artery_execute(&remove_trace, parameters, NULL, false, 0);
+	(void) artery_execute(&insert_trace, parameters, nulls, false, 0);
+}
+
+/* The candidates, newest first, each once. */
+static void
+collect(Weighing *weighing, TimestampTz since)
+{
+	Datum		values[6];
+	char		nulls[7] = "      ";
+	uint64		rows;
+	uint64		row;
+
+	values[0] = weighing->values[CONVERSION_TENANT_ID];
+	values[1] = TimestampTzGetDatum(weighing->at);
+	values[2] = TimestampTzGetDatum(since);
+	values[3] = weighing->values[CONVERSION_IP_ADDRESS];
+	values[4] = weighing->values[CONVERSION_FINGERPRINT_HASH];
+	values[5] = Int64GetDatum(weighing->sighting.place);
+	if (weighing->nulls[CONVERSION_IP_ADDRESS])
+		nulls[3] = 'n';
+	if (weighing->nulls[CONVERSION_FINGERPRINT_HASH])
+		nulls[4] = 'n';
+	if (weighing->sighting.place == 0)
+		nulls[5] = 'n';
+	rows = artery_execute(&select_candidates, values, nulls, false, 0);
+	for (row = 0; row < rows && weighing->count < WEIGHED_CLICKS; row++)
+	{
+		WeighedClick click;
+
+		read_candidate(weighing, row, &click);
+		(void) add_candidate(weighing, &click);
+	}
+}
+
+static void
+read_candidate(Weighing *weighing, uint64 row, WeighedClick *click)
+{
+	bool		isnull;
+	Datum		value;
+
+	memset(click, 0, sizeof(WeighedClick));
+	click->click.found = true;
+	click->click.click_id = artery_field(row, 1, &click->click.click_id_null);
+	click->click.ad_id = artery_field(row, 2, &click->click.ad_null);
+	click->click.adset_id = artery_field(row, 3, &click->click.adset_null);
+	click->click.campaign_id = artery_field(row, 4, &click->click.campaign_null);
+	click->click.at = artery_field_time(row, 5);
+	click->sighting.os = SIGHTING_OTHER_OS;
+	click->sighting.browser = SIGHTING_OTHER_BROWSER;
+	value = artery_field(row, 6, &isnull);
+	if (!isnull)
+		artery_sighting_decode(DatumGetInt16(value), &click->sighting);
+	value = artery_field(row, 7, &isnull);
+	click->sighting.hardware = isnull ? 0 : DatumGetInt64(value);
+	value = artery_field(row, 8, &isnull);
+	click->sighting.agent = isnull ? 0 : DatumGetInt64(value);
+	value = artery_field(row, 9, &isnull);
+	click->sighting.hash = isnull ? 0 : artery_sighting_hash_key(value);
+	value = artery_field(row, 10, &isnull);
+	if (isnull)
+		return;
+	click->sighting.ip = artery_sighting_address_key(value);
+	click->sighting.block = artery_sighting_block_key(value);
+}
+
+/* Insert it where its time belongs; false if it is there already. */
+static bool
+add_candidate(Weighing *weighing, const WeighedClick *click)
+{
+	int			place = weighing->count;
+	int			i;
+
+	while (place > 0 && weighing->clicks[place - 1].click.at < click->click.at)
+		place--;
+	for (i = place - 1; i >= 0 && weighing->clicks[i].click.at == click->click.at; i--)
+		if (DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, weighing->clicks[i].click.click_id,
+												 click->click.click_id)))
+			return false;
+	memmove(&weighing->clicks[place + 1], &weighing->clicks[place],
+			(weighing->count - place) * sizeof(WeighedClick));
+	weighing->clicks[place] = *click;
+	weighing->count++;
+	return true;
+}
+
+/* Look up how common the conversion's values and the candidates' blocks are, and describe both. */
+static void
+view_candidates(Weighing *weighing)
+{
+	enum
+	{
+		IP = CALIBRATED_CLASSES, BLOCK, HASH, AGENT, HARDWARE, BLOCKS
+	};
+	int64		keys[BLOCKS + WEIGHED_CLICKS];
+	double		counts[BLOCKS + WEIGHED_CLICKS];
+	CalibratedCounts *n = &weighing->conversion.counts;
+	int			i;
+
+	for (i = 0; i < CALIBRATED_CLASSES; i++)
+		keys[i] = CALIBRATION_CLASS_KEY(i);
+	keys[IP] = weighing->sighting.ip;
+	keys[BLOCK] = weighing->sighting.block;
+	keys[HASH] = weighing->sighting.hash;
+	keys[AGENT] = weighing->sighting.agent;
+	keys[HARDWARE] = weighing->sighting.hardware != 0 ? weighing->sighting.hardware : weighing->sighting.hash;
+	for (i = 0; i < weighing->count; i++)
+		keys[BLOCKS + i] = weighing->clicks[i].sighting.block;
+	artery_calibration_count(weighing->values[CONVERSION_TENANT_ID], weighing->at, keys, BLOCKS + weighing->count,
+							 counts);
+	for (i = 0; i < CALIBRATED_CLASSES; i++)
+	{
+		n->clicks_class[i] = counts[i];
+		n->window += counts[i];
+	}
+	n->ip = counts[IP];
+	n->block = counts[BLOCK];
+	n->hash = counts[HASH];
+	n->hash_agent = counts[AGENT];
+	n->hardware = counts[HARDWARE];
+	describe_conversion(weighing);
+	for (i = 0; i < weighing->count; i++)
+		view_candidate(weighing, &weighing->clicks[i], counts[BLOCKS + i], &weighing->views[i]);
+	count_same_device(weighing);
+}
+
+static void
+describe_conversion(Weighing *weighing)
+{
+	CalibratedConversion *conversion = &weighing->conversion;
+
+	conversion->os = weighing->sighting.os;
+	conversion->browser = weighing->sighting.browser;
+	conversion->shared = weighing->sighting.ip == 0 ? -1 : artery_calibrated_shared(conversion->counts.block);
+}
+
+static void
+view_candidate(Weighing *weighing, const WeighedClick *click, double block_clicks, CalibratedCandidate *view)
+{
+	const Sighting *a = &click->sighting;
+	const Sighting *b = &weighing->sighting;
+
+	memset(view, 0, sizeof(CalibratedCandidate));
+	view->lag_hours = artery_layered_hours(click->click.at, weighing->at);
+	view->click_class = artery_calibrated_class(a->os, a->in_app);
+	view->browser = a->browser;
+	view->shared = artery_calibrated_shared(block_clicks);
+	view->device = device_agreement(b, a);
+	if (a->ip == 0 || b->ip == 0)
+		view->network = CALIBRATED_UNKNOWN_NETWORK;
+	else
+		view->network = a->ip == b->ip ? CALIBRATED_SAME_ADDRESS :
+			a->block == b->block ? CALIBRATED_SAME_BLOCK : CALIBRATED_OTHER_BLOCK + weighing->conversion.shared;
+}
+
+/* The levels of agreement that are possible with what both sides tell. */
+static int
+device_agreement(const Sighting *conversion, const Sighting *click)
+{
+	if (conversion->hash == 0 || click->hash == 0)
+		return CALIBRATED_ANY_DEVICE;
+	if (conversion->hash == click->hash)
+	{
+		if (conversion->agent == 0 || click->agent == 0)
+			return CALIBRATED_SAME_AGENT | CALIBRATED_SAME_HASH;
+		return conversion->agent == click->agent ? CALIBRATED_SAME_AGENT : CALIBRATED_SAME_HASH;
+	}
+	if (conversion->hardware == 0 || click->hardware == 0)
+		return CALIBRATED_SAME_HARDWARE | CALIBRATED_OTHER_DEVICE;
+	return conversion->hardware == click->hardware ? CALIBRATED_SAME_HARDWARE : CALIBRATED_OTHER_DEVICE;
+}
+
+/* A person's own clicks do not make an address common. */
+static void
+count_same_device(Weighing *weighing)
+{
+	int			i,
+				j;
+
+	for (i = 0; i < weighing->count; i++)
+	{
+		const Sighting *mine = &weighing->clicks[i].sighting;
+
+		for (j = 0; j < weighing->count; j++)
+		{
+			const Sighting *other = &weighing->clicks[j].sighting;
+			int			network = weighing->views[j].network;
+
+			if (i != j && (mine->hardware == 0 || mine->hardware != other->hardware))
+				continue;
+			weighing->views[i].ip_same_device += network == CALIBRATED_SAME_ADDRESS;
+			weighing->views[i].block_same_device += network == CALIBRATED_SAME_ADDRESS ||
+				network == CALIBRATED_SAME_BLOCK;
+		}
+	}
+}
+
+/*
+ * Odds that two candidates are one person's. How common the newer one's values
+ * are is looked up once, when it is first asked for.
+ */
+static double
+pair_odds(void *arg, int newer, int older)
+{
+	Weighing   *weighing = arg;
+	const WeighedClick *y = &weighing->clicks[newer];
+	const WeighedClick *x = &weighing->clicks[older];
+	CalibratedConversion as_conversion = weighing->conversion;
+	CalibratedCandidate earlier = weighing->views[older];
+	CalibratedCounts *n = &as_conversion.counts;
+
+	if (!weighing->touched[newer])
+	{
+		int64		keys[TOUCH_COUNTS] = {y->sighting.ip, y->sighting.block, y->sighting.hash,
+		y->sighting.agent, y->sighting.hardware != 0 ? y->sighting.hardware : y->sighting.hash};
+
+		artery_calibration_count(weighing->values[CONVERSION_TENANT_ID], weighing->at, keys, lengthof(keys),
+								 weighing->touch_counts[newer]);
+		weighing->touched[newer] = true;
+	}
+	n->ip = weighing->touch_counts[newer][0];
+	n->block = weighing->touch_counts[newer][1];
+	n->hash = weighing->touch_counts[newer][2];
+	n->hash_agent = weighing->touch_counts[newer][3];
+	n->hardware = weighing->touch_counts[newer][4];
+	as_conversion.os = y->sighting.os;
+	as_conversion.browser = y->sighting.browser;
+	as_conversion.shared = y->sighting.ip == 0 ? -1 : artery_calibrated_shared(n->block);
+	earlier.lag_hours = artery_layered_hours(x->click.at, y->click.at);
+	earlier.device = device_agreement(&y->sighting, &x->sighting);
+	if (x->sighting.ip == 0 || y->sighting.ip == 0)
+		earlier.network = CALIBRATED_UNKNOWN_NETWORK;
+	else
+		earlier.network = x->sighting.ip == y->sighting.ip ? CALIBRATED_SAME_ADDRESS :
+			x->sighting.block == y->sighting.block ? CALIBRATED_SAME_BLOCK :
+			CALIBRATED_OTHER_BLOCK + as_conversion.shared;
+	earlier.ip_same_device = earlier.block_same_device = 1;
+	return artery_calibrated_pair_odds(&weighing->state, &as_conversion, &earlier);
+}
+
+/* What the conversion teaches: with its id what agreement means, without it by the posterior. */
+static void
+learn(Weighing *weighing, const Attribution *attribution, TimestampTz since, Posterior *posterior)
+{
+	WeighedClick truth;
+	CalibratedCandidate truth_view;
+	Datum		keys[2];
+	double		block_clicks;
+	int			place;
+
+	if (!posterior->by_id)
+	{
+		artery_calibrated_learn_unlabelled(&weighing->state, &weighing->conversion, weighing->views, weighing->count,
+										   &posterior->verdict, &posterior->learnt);
+		return;
+	}
+	memset(&truth, 0, sizeof(truth));
+	truth.click = attribution->best;
+	place = find_truth(weighing, &truth);
+	posterior->was_right = place >= 0 && place == posterior->verdict.best;
+	if (truth.click.at < since)
+		return;					/* the window of ids may be wider than what the model looks at */
+	if (place >= 0)
+	{
+		artery_calibrated_learn_labelled(&weighing->state, &posterior->verdict, place, &weighing->views[place],
+										 &posterior->learnt);
+		return;
+	}
+	keys[0] = weighing->values[CONVERSION_TENANT_ID];
+	keys[1] = truth.click.click_id;
+	if (artery_execute(&select_click, keys, NULL, false, 1) == 0)
+		return;
+	read_candidate(weighing, 0, &truth);
+	artery_calibration_count(keys[0], weighing->at, &truth.sighting.block, 1, &block_clicks);
+	view_candidate(weighing, &truth, block_clicks, &truth_view);
+	artery_calibrated_learn_labelled(&weighing->state, &posterior->verdict, -1, &truth_view, &posterior->learnt);
+}
+
+static int
+find_truth(const Weighing *weighing, const WeighedClick *truth)
+{
+	int			i;
+
+	for (i = 0; i < weighing->count; i++)
+		if (weighing->clicks[i].click.at == truth->click.at &&
+			DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, weighing->clicks[i].click.click_id,
+												 truth->click.click_id)))
+			return i;
+	return -1;
+}

@@ -1,0 +1,250 @@
+/*
+ * verdict.c
+ *		From the probabilities of the calibrated model to an answer and its reasons.
+ */
+#include "artery.h"
+
+#include <math.h>
+
+#include "catalog/pg_collation.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+
+#include "attribute/attribution.h"
+#include "attribute/layered.h"
+#include "attribute/verdict.h"
+
+#define TOLD_CANDIDATES 5		/* that a trace keeps */
+#define LEAST_CREDIT 0.0005		/* of an ad to be kept */
+
+static void answer(const ArteryTenant *tenant, const Weighing *weighing, const Posterior *posterior,
+				   Attribution *attribution);
+static bool is_fingerprint(const CalibratedCandidate *view);
+static bool is_network(const CalibratedCandidate *view);
+static LayerResult weigh_layer(const Weighing *weighing, int column, bool (*agrees) (const CalibratedCandidate *),
+							   double confidence, double threshold);
+static const char *device_words(int device);
+static const char *network_words(int network);
+static char *explain(const Weighing *weighing, const Posterior *posterior, double threshold);
+static char *list_credit(const Weighing *weighing, const Posterior *posterior, const Attribution *attribution);
+static char *list_candidates(const Weighing *weighing);
+
+void
+artery_verdict_answer(const ArteryTenant *tenant, const Weighing *weighing, Posterior *posterior,
+					  Attribution *attribution)
+{
+	posterior->credit = list_credit(weighing, posterior, attribution);
+	posterior->candidates = list_candidates(weighing);
+	if (!posterior->by_id)
+		answer(tenant, weighing, posterior, attribution);
+}
+
+static void
+answer(const ArteryTenant *tenant, const Weighing *weighing, const Posterior *posterior, Attribution *attribution)
+{
+	const CalibratedVerdict *verdict = &posterior->verdict;
+	double		threshold = tenant->settings.attribution_threshold;
+	double		confidence = rint(verdict->confidence * 1e4) / 1e4; /* four digits, as everywhere */
+	bool		by_device;
+
+	attribution->candidates += weighing->count;
+	attribution->layers[1] = weigh_layer(weighing, CONVERSION_FINGERPRINT_HASH, is_fingerprint, confidence, threshold);
+	attribution->layers[2] = weigh_layer(weighing, CONVERSION_IP_ADDRESS, is_network, confidence, threshold);
+	if (verdict->best < 0)
+		return;
+	attribution->best = weighing->clicks[verdict->best].click;
+	attribution->best_confidence = confidence;
+	attribution->reason = explain(weighing, posterior, threshold);
+	if (confidence < threshold)
+		return;
+	by_device = is_fingerprint(&weighing->views[verdict->best]) && !is_network(&weighing->views[verdict->best]);
+	attribution->success = true;
+	attribution->confidence = confidence;
+	attribution->method = by_device ? "fingerprint" : "probabilistic";
+	attribution->layers[1] = by_device ? LAYER_SUCCESS : attribution->layers[1];
+	attribution->layers[2] = by_device ? LAYER_NOT_ATTEMPTED : LAYER_SUCCESS;
+}
+
+/* Does the fingerprint agree? */
+static bool
+is_fingerprint(const CalibratedCandidate *view)
+{
+	return (view->device & ~(CALIBRATED_SAME_AGENT | CALIBRATED_SAME_HASH)) == 0;
+}
+
+/* Does the network agree? */
+static bool
+is_network(const CalibratedCandidate *view)
+{
+	return view->network == CALIBRATED_SAME_ADDRESS || view->network == CALIBRATED_SAME_BLOCK;
+}
+
+/*
+ * What one kind of evidence alone came to: ambiguous if its candidates would
+ * attribute together but none of them does.
+ */
+static LayerResult
+weigh_layer(const Weighing *weighing, int column, bool (*agrees) (const CalibratedCandidate *), double confidence,
+			double threshold)
+{
+	double		together = 0;
+	int			candidates = 0;
+	int			i;
+
+	if (weighing->nulls[column])
+		return LAYER_NO_PARAM;
+	for (i = 0; i < weighing->count; i++)
+	{
+		if (!agrees(&weighing->views[i]))
+			continue;
+		candidates++;
+		together += weighing->views[i].probability;
+	}
+	if (candidates == 0)
+		return LAYER_NO_MATCH;
+	return candidates > 1 && together >= threshold && confidence < threshold ? LAYER_AMBIGUOUS : LAYER_LOW_PROBABILITY;
+}
+
+static const char *
+device_words(int device)
+{
+	switch (device)
+	{
+		case CALIBRATED_SAME_AGENT:
+			return "same fingerprint and user agent";
+		case CALIBRATED_SAME_HASH:
+			return "same fingerprint, other user agent";
+		case CALIBRATED_SAME_AGENT | CALIBRATED_SAME_HASH:
+			return "same fingerprint";
+		case CALIBRATED_SAME_HARDWARE:
+			return "same screen, time zone and system, other browser";
+		case CALIBRATED_OTHER_DEVICE:
+			return "other device";
+		case CALIBRATED_SAME_HARDWARE | CALIBRATED_OTHER_DEVICE:
+			return "other fingerprint";
+		default:
+			return "device not known";
+	}
+}
+
+static const char *
+network_words(int network)
+{
+	switch (network)
+	{
+		case CALIBRATED_UNKNOWN_NETWORK:
+			return "network not known";
+		case CALIBRATED_SAME_ADDRESS:
+			return "same IP address";
+		case CALIBRATED_SAME_BLOCK:
+			return "same network block";
+		default:
+			return "other network";
+	}
+}
+
+/* One sentence on the best candidate, and what speaks against it. */
+static char *
+explain(const Weighing *weighing, const Posterior *posterior, double threshold)
+{
+	const CalibratedVerdict *verdict = &posterior->verdict;
+	const CalibratedCandidate *best = &weighing->views[verdict->best];
+	StringInfoData sentence;
+	double		second = 0;
+	int			i;
+
+	for (i = 0; i < weighing->count; i++)
+		if (i != verdict->best)
+			second = Max(second, weighing->views[i].probability);
+	initStringInfo(&sentence);
+	appendStringInfo(&sentence, "Best of %d candidate%s: %s, %s, %.1f hours before; probability %.2f",
+					 weighing->count, weighing->count == 1 ? "" : "s", device_words(best->device),
+					 network_words(best->network), best->lag_hours, verdict->confidence);
+	if (verdict->confidence < threshold)
+		appendStringInfo(&sentence, ", below the threshold of %.2f", threshold);
+	if (weighing->count > 1)
+		appendStringInfo(&sentence, "; next candidate %.2f", second);
+	appendStringInfo(&sentence, "; no click %.2f.", verdict->none);
+	return sentence.data;
+}
+
+/* Probability per ad, as a JSON object. An id tells it for sure. */
+static char *
+list_credit(const Weighing *weighing, const Posterior *posterior, const Attribution *attribution)
+{
+	StringInfoData list;
+	int			i,
+				j;
+
+	initStringInfo(&list);
+	appendStringInfoChar(&list, '{');
+	if (posterior->by_id && !attribution->best.ad_null)
+	{
+		escape_json(&list, TextDatumGetCString(attribution->best.ad_id));
+		appendStringInfoString(&list, ": 1");
+	}
+	for (i = 0; i < weighing->count && !posterior->by_id; i++)
+	{
+		const MatchedClick *click = &weighing->clicks[i].click;
+		double		credit = 0;
+		bool		told = false;
+
+		if (click->ad_null)
+			continue;
+		for (j = 0; j < weighing->count; j++)
+		{
+			const MatchedClick *other = &weighing->clicks[j].click;
+
+			if (other->ad_null || !DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, click->ad_id,
+																		other->ad_id)))
+				continue;
+			told |= j < i;
+			credit += weighing->views[j].probability;
+		}
+		if (told || credit < LEAST_CREDIT)
+			continue;
+		appendStringInfoString(&list, list.len > 1 ? ", " : "");
+		escape_json(&list, TextDatumGetCString(click->ad_id));
+		appendStringInfo(&list, ": %.4f", credit);
+	}
+	appendStringInfoChar(&list, '}');
+	return list.data;
+}
+
+/* The most probable candidates with what speaks for each, as a JSON array. */
+static char *
+list_candidates(const Weighing *weighing)
+{
+	StringInfoData list;
+	bool		told[WEIGHED_CLICKS] = {false};
+	int			n;
+
+	initStringInfo(&list);
+	appendStringInfoChar(&list, '[');
+	for (n = 0; n < Min(weighing->count, TOLD_CANDIDATES); n++)
+	{
+		const CalibratedCandidate *view;
+		int			next = -1;
+		int			i;
+
+		for (i = 0; i < weighing->count; i++)
+			if (!told[i] && (next < 0 || weighing->views[i].probability > weighing->views[next].probability))
+				next = i;
+		told[next] = true;
+		view = &weighing->views[next];
+		appendStringInfo(&list, "%s{\"click_id\": ", n > 0 ? ", " : "");
+		escape_json(&list, TextDatumGetCString(weighing->clicks[next].click.click_id));
+		if (!weighing->clicks[next].click.ad_null)
+		{
+			appendStringInfoString(&list, ", \"ad_id\": ");
+			escape_json(&list, TextDatumGetCString(weighing->clicks[next].click.ad_id));
+		}
+		appendStringInfo(&list, ", \"hours\": %.4f, \"probability\": %.6f, \"device\": \"%s\", \"device_weight\": %.6g, "
+						 "\"network\": \"%s\", \"network_weight\": %.6g, \"rate\": %.6g}",
+						 view->lag_hours, view->probability, device_words(view->device), view->device_ratio,
+						 network_words(view->network), view->network_ratio,
+						 view->weight / (view->device_ratio * view->network_ratio));
+	}
+	appendStringInfoChar(&list, ']');
+	return list.data;
+}

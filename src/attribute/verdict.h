@@ -1,0 +1,48 @@
+/*
+ * verdict.h
+ *		From the probabilities of the calibrated model to an answer and its reasons.
+ */
+#ifndef ARTERY_ATTRIBUTE_VERDICT_H
+#define ARTERY_ATTRIBUTE_VERDICT_H
+
+#include "postgres.h"
+
+#include "attribute/calibrated.h"
+#include "attribute/posterior.h"
+#include "attribute/search.h"
+#include "capture/sighting.h"
+
+#define TOUCH_COUNTS 5
+#define WEIGHED_CLICKS 80		/* what the index ranges bring at most */
+
+/* A candidate as the tables tell it. */
+typedef struct WeighedClick
+{
+	MatchedClick click;
+	Sighting	sighting;
+} WeighedClick;
+
+/* A conversion while it is weighed. */
+typedef struct Weighing
+{
+	const Datum *values;		/* the conversion's row */
+	const bool *nulls;
+	TimestampTz at;
+	Sighting	sighting;
+	CalibratedState state;
+	CalibratedConversion conversion;
+	int			count;
+	WeighedClick clicks[WEIGHED_CLICKS + 1];	/* newest first */
+	CalibratedCandidate views[WEIGHED_CLICKS];	/* the same in the model's terms */
+	bool		touched[WEIGHED_CLICKS];	/* are the counts there? */
+	double		touch_counts[WEIGHED_CLICKS][TOUCH_COUNTS]; /* of address, block, fingerprint, agent, hardware */
+} Weighing;
+
+/*
+ * Fill the posterior's credit and candidates and, unless the id has answered,
+ * the attribution: click, method, what the layers found, the reason in words.
+ */
+extern void artery_verdict_answer(const ArteryTenant *tenant, const Weighing *weighing, Posterior *posterior,
+								  Attribution *attribution);
+
+#endif							/* ARTERY_ATTRIBUTE_VERDICT_H */

@@ -1,0 +1,134 @@
+-- The calibrated model: what it answers and why, learning, learning again.
+\set VERBOSITY terse
+SET timezone = 'UTC';
+SELECT artery.add_tenant('cal_a'), artery.add_tenant('cal_b', 'service_business'), artery.add_tenant('cal_c');
+CREATE FUNCTION pg_temp.show(conversion text, tenant text DEFAULT 'cal_a')
+RETURNS TABLE (method text, click text, ad text, sure boolean, best text, layers text)
+LANGUAGE sql AS $$
+    SELECT c.attribution_method, c.attributed_click_id, c.ad_id, c.attribution_confidence > 0.9, c.best_click_id,
+           concat_ws(' ', l.layer_1_result, l.layer_2_result, l.layer_3_result)
+      FROM artery.conversion_tracking c
+      LEFT JOIN LATERAL (SELECT * FROM artery.attribution_performance_log l WHERE l.tenant_id = c.tenant_id
+                            AND l.conversion_id = c.conversion_id ORDER BY attempt_number DESC LIMIT 1) l ON true
+     WHERE c.tenant_id = tenant AND c.conversion_id = conversion
+$$;
+
+-- A form's fingerprint is enough where a tenant has one click of it: the example of the documentation.
+SELECT artery.track_click('cal_b', 'campaign_456', 'ad_123', 'c1', ip_address => '203.0.113.45',
+    user_agent => 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X)', screen_width => 1170, screen_height => 2532,
+    timezone => 'America/New_York', timezone_offset => -300);
+SELECT artery.identify('cal_b', crm_deal_id => '12345', fingerprint_hash => fingerprint_hash) > 0 AS id
+  FROM artery.click_tracking WHERE tenant_id = 'cal_b';
+SELECT r ->> 'status' AS status, r -> 'attribution' ->> 'method' AS method, r -> 'attribution' ->> 'ad_id' AS ad,
+       (r -> 'attribution' ->> 'confidence')::float8 > 0.9 AS sure
+  FROM artery.record_stage('cal_b', '12345', 'lead') r;
+SELECT * FROM pg_temp.show('deal:12345', 'cal_b');
+
+-- What a click is known by: system and browser from the fields, else from the agent, and no agent is an error.
+INSERT INTO artery.click_tracking (tenant_id, click_id, user_agent, os, browser, screen_width, click_timestamp) VALUES
+    ('cal_c', 'field', 'nonsense', 'iOS', 'Safari', 1, '2025-06-01'),
+    ('cal_c', 'agent', 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Version/17.0 Mobile Safari/604.1', NULL, NULL, 1, '2025-06-01'),
+    ('cal_c', 'app', 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) [FBAN/FBIOS;FBAV/450]', NULL, NULL, 1, '2025-06-01'),
+    ('cal_c', 'android', 'Mozilla/5.0 (Linux; Android 10; K) Chrome/126.0 Mobile Safari/537.36', NULL, NULL, 1, '2025-06-01'),
+    ('cal_c', 'strange', E'\t%%"{}\\', NULL, NULL, NULL, '2025-06-01'),
+    ('cal_c', 'nothing', NULL, NULL, NULL, NULL, '2025-06-01');
+SELECT click_id, sighting >> 5 AS os, (sighting >> 1) & 15 AS browser, sighting & 1 AS in_app, artery.click_class(sighting) AS class,
+       hardware_key = first_value(hardware_key) OVER (ORDER BY click_id <> 'agent') AS same_hardware,
+       agent_key IS NOT NULL AS agent, place_key IS NOT NULL AS place
+  FROM artery.click_tracking WHERE tenant_id = 'cal_c' ORDER BY click_id;
+
+-- Three people with one model of phone, two of them behind one address.
+INSERT INTO artery.click_tracking (tenant_id, click_id, ad_id, ip_address, user_agent, os, browser, screen_width, screen_height,
+                                   timezone, click_timestamp) VALUES
+    ('cal_a', 'p1', 'ad_1', '198.51.100.1', 'UA 1', 'iOS', 'Safari', 1170, 2532, 'UTC', '2025-06-10 10:00'),
+    ('cal_a', 'p2', 'ad_2', '198.51.100.2', 'UA 2', 'iOS', 'Safari', 1170, 2532, 'UTC', '2025-06-10 10:10'),
+    ('cal_a', 'p3', 'ad_3', '203.0.113.3', 'UA 2', 'iOS', 'Safari', 1170, 2532, 'UTC', '2025-06-10 10:20');
+CREATE FUNCTION pg_temp.convert(conversion text, ip inet, agent text, width int DEFAULT 1170, at timestamptz DEFAULT '2025-06-10 11:00',
+                                id text DEFAULT NULL) RETURNS boolean
+LANGUAGE sql AS $$
+    SELECT success FROM artery.attribute_conversion('cal_a', conversion, 'lead', conversion_timestamp => at, click_id => id,
+        ip_address => ip, user_agent => agent, screen_width => width, screen_height => 2532, timezone => 'UTC', os => 'iOS',
+        browser => 'Safari')
+$$;
+-- The address tells the three apart, though the fingerprint cannot and another click is newer.
+SELECT pg_temp.convert('same-ip', '198.51.100.1', 'UA 1');
+SELECT * FROM pg_temp.show('same-ip');
+-- On a network of its own the fingerprint alone names none of the three for sure.
+SELECT pg_temp.convert('other-ip', '192.0.2.200', 'UA 9');
+SELECT method, layers FROM pg_temp.show('other-ip');
+-- A device and a network never seen: no candidate; one known only from outside the window.
+SELECT pg_temp.convert('stranger', '192.0.2.77', 'UA', 400);
+SELECT * FROM pg_temp.show('stranger');
+SELECT pg_temp.convert('late', '198.51.100.1', 'UA 1', 1170, '2025-06-17 12:00');
+SELECT * FROM pg_temp.show('late');
+-- Nothing to go by.
+SELECT success, reason FROM artery.attribute_conversion('cal_a', 'bare', 'lead', conversion_timestamp => '2025-06-10 11:00');
+-- Probabilities of candidates, of no click and of clicks not seen make 1; the ads' fractions are those of their clicks.
+SELECT c.conversion_id, abs(sum(e.probability) FILTER (WHERE e.rank > 0) - 1) < 0.001 AS complete, count(*) AS rows,
+       c.no_click_probability BETWEEN 0 AND 1 AS none
+  FROM artery.conversion_tracking c CROSS JOIN LATERAL artery.explain_attribution('cal_a', c.conversion_id) e
+ WHERE c.tenant_id = 'cal_a' AND c.conversion_id = ANY ('{same-ip,other-ip,stranger}')
+ GROUP BY c.conversion_id, c.no_click_probability ORDER BY 1;
+SELECT rank, click_id, chosen, device, network, probability > 0.9 AS likely, device_weight > 1 AS device_speaks_for,
+       network_weight > 1000 AS network_proves, explanation ~ '^same fingerprint and user agent: .* times likelier for the same person' AS words
+  FROM artery.explain_attribution('cal_a', 'same-ip') WHERE rank BETWEEN 1 AND 3 ORDER BY rank;
+SELECT artery.explain_attribution('cal_a', 'no such');
+
+-- A surviving id answers alone, and says whether the model would have found it.
+SELECT pg_temp.convert('by-id', '198.51.100.2', 'UA 2', id => 'p2');
+SELECT * FROM pg_temp.show('by-id');
+SELECT by_id, was_right, best_click_id, credit FROM artery.conversion_trace WHERE tenant_id = 'cal_a' AND conversion_id = 'by-id';
+SELECT conversions, stated > 0.9 AS stated, observed FROM artery.v_attribution_calibration WHERE tenant_id = 'cal_a';
+SELECT ad_id, day, round(sum(credit)::numeric, 1) AS credit, round(sum(credit_without_id)::numeric, 1) AS without_id
+  FROM artery.v_ad_credit WHERE tenant_id = 'cal_a' AND day = '2025-06-10' AND ad_id = 'ad_2' GROUP BY 1, 2;
+
+-- A threshold of 0 takes the best candidate, one of 1 none.
+SELECT artery.configure_tenant('cal_a', '{"attribution_threshold": 1}') \g /dev/null
+SELECT pg_temp.convert('too-strict', '198.51.100.1', 'UA 1');
+SELECT method, best, layers FROM pg_temp.show('too-strict');
+-- The evidence is the same later on, the tenant's mind is not: what the attempt before taught is replaced.
+SELECT artery.configure_tenant('cal_a', '{"attribution_threshold": null}') \g /dev/null
+SELECT artery.reattribute('cal_a') >= 1 AS attributed, artery.reattribute('cal_a') AS again;
+SELECT method, click FROM pg_temp.show('too-strict');
+SELECT count(*) FROM artery.conversion_trace WHERE tenant_id = 'cal_a' AND conversion_id = 'too-strict';
+-- A click that comes late finds its conversion.
+SELECT artery.track_click('cal_a', 'camp', 'ad_late', 'late-click', ip_address => '192.0.2.77', screen_width => 400, screen_height => 2532,
+    timezone => 'UTC', os => 'iOS', browser => 'Safari', user_agent => 'UA', click_timestamp => '2025-06-10 10:50') \g /dev/null
+SELECT artery.reattribute('cal_a') AS attributed, artery.reattribute('cal_a') AS again;
+SELECT method, click, ad FROM pg_temp.show('stranger');
+
+-- Learnt again from the tables, everything is as it was.
+CREATE FUNCTION pg_temp.fold_all(tenant text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    -- a transaction under way elsewhere may hold it up for a moment
+    FOR i IN 1 .. 300 LOOP
+        PERFORM artery.fold_attribution_state(tenant);
+        EXIT WHEN (SELECT s.counted_until FROM artery.attribution_state s WHERE s.tenant_id = tenant)
+                  >= (SELECT max(c.tracked_at) FROM artery.click_tracking c WHERE c.tenant_id = tenant);
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+    RETURN NOT EXISTS (SELECT FROM artery.attribution_delta d WHERE d.tenant_id = tenant);
+END
+$$;
+INSERT INTO artery.click_tracking (tenant_id, ad_id, ip_address, user_agent, os, browser, screen_width, timezone, click_id, click_timestamp)
+SELECT 'cal_c', 'ad_' || n % 5, ('198.18.' || n % 40 || '.' || n % 7)::inet, 'UA ' || n % 11, 'Android', 'Chrome', n % 13, 'UTC', 'n' || n,
+       '2025-06-01'::timestamptz + n * interval '20 minutes'
+  FROM generate_series(1, 600) n;
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_timestamp, click_id, ip_address, user_agent,
+                                        os, browser, screen_width, timezone)
+SELECT 'cal_c', 'n' || n, 'lead', '2025-06-01'::timestamptz + (n + 2) * interval '20 minutes', CASE WHEN n % 2 = 0 THEN 'n' || n END,
+       ('198.18.' || n % 40 || '.' || n % 7)::inet, 'UA ' || n % 11, 'Android', 'Chrome', n % 13, 'UTC'
+  FROM generate_series(5, 600, 5) n;
+SELECT pg_temp.fold_all('cal_c');
+CREATE TEMP TABLE before AS
+SELECT 's' AS kind, o.place, o.amount FROM artery.attribution_state s, unnest(s.learnt) WITH ORDINALITY o (amount, place) WHERE s.tenant_id = 'cal_c'
+UNION ALL SELECT 'v', v.value_key, v.occurrences FROM artery.attribution_value v WHERE v.tenant_id = 'cal_c';
+SELECT artery.rebuild_attribution_state('cal_c') AS rebuilt;
+SELECT count(*) > 100 AS many, count(*) FILTER (WHERE abs(a.amount - b.amount) < 1e-9 * greatest(1, abs(b.amount))) = count(*) AS equal
+  FROM before b FULL JOIN (
+       SELECT 's' AS kind, o.place, o.amount FROM artery.attribution_state s, unnest(s.learnt) WITH ORDINALITY o (amount, place) WHERE s.tenant_id = 'cal_c'
+       UNION ALL SELECT 'v', v.value_key, v.occurrences FROM artery.attribution_value v WHERE v.tenant_id = 'cal_c') a USING (kind, place);
+-- 60 conversions had an id.
+SELECT count(*), count(*) FILTER (WHERE was_right) > 50 AS right FROM artery.conversion_trace WHERE tenant_id = 'cal_c' AND by_id;
+SELECT artery.fold_attribution_state('cal_c') AS nothing_new;
+SELECT artery.fold_attribution_state('no such tenant');
