@@ -33,7 +33,8 @@ $$;
 COMMENT ON FUNCTION artery.local_day(timestamptz, text) IS 'The day of a moment in a time zone; NULL if there is no such zone.';
 
 CREATE OR REPLACE FUNCTION artery.sync_account(
-    tenant_id text, body jsonb, days integer, OUT problem text, OUT since date, OUT until date)
+    tenant_id text, body jsonb, days integer, OUT problem text, OUT since date, OUT until date,
+    OUT report_days integer)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -81,7 +82,8 @@ BEGIN
     ON CONFLICT ON CONSTRAINT ad_account_pkey DO UPDATE
        SET currency = excluded.currency, time_zone = excluded.time_zone, account_status = excluded.account_status,
            min_daily_budget = excluded.min_daily_budget, amount_spent = excluded.amount_spent,
-           synced_at = excluded.synced_at;
+           synced_at = excluded.synced_at
+    RETURNING a.report_days INTO report_days;
 END
 $$;
 COMMENT ON FUNCTION artery.sync_account(text, jsonb, integer) IS
@@ -266,7 +268,8 @@ COMMENT ON FUNCTION artery.sync_insights(text, jsonb) IS
 
 CREATE OR REPLACE FUNCTION artery.sync_step(
     tenant_id text, job_id bigint, attempt integer, step text, body jsonb, asked_at timestamptz, days integer,
-    OUT lost boolean, OUT problem text, OUT stored integer, OUT skipped integer, OUT since date, OUT until date)
+    OUT lost boolean, OUT problem text, OUT stored integer, OUT skipped integer, OUT since date, OUT until date,
+    OUT report_days integer, OUT listed text[])
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -283,7 +286,7 @@ BEGIN
     END IF;
     CASE step
         WHEN 'account' THEN
-            SELECT a.problem, a.since, a.until INTO problem, since, until
+            SELECT a.problem, a.since, a.until, a.report_days INTO problem, since, until, report_days
               FROM artery.sync_account(sync_step.tenant_id, body, sync_step.days) a;
         WHEN 'campaigns' THEN
             stored := artery.sync_owners(tenant_id, 'campaign', v_rows, asked_at);
@@ -295,13 +298,16 @@ BEGIN
             SELECT i.problem, i.stored, i.skipped INTO problem, stored, skipped
               FROM artery.sync_insights(sync_step.tenant_id, v_rows) i;
     END CASE;
+    IF step = ANY (ARRAY['campaigns', 'adsets', 'ads']) THEN
+        listed := ARRAY(SELECT r.id FROM jsonb_to_recordset(v_rows) r(id text) WHERE r.id IS NOT NULL);
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION artery.sync_step(text, bigint, integer, text, jsonb, timestamptz, integer) IS
-'Store a page that answers a request of asked_at: of account, campaigns, adsets, ads or insights. lost: the claim of the job no longer holds or was given back, and nothing was stored; problem: nothing may be stored.';
+'Store a page that answers a request of asked_at: of account, campaigns, adsets, ads or insights. lost: the claim of the job no longer holds or was given back, and nothing was stored; problem: nothing may be stored; listed: the objects on the page.';
 
 CREATE OR REPLACE FUNCTION artery.sync_finish(
-    tenant_id text, job_id bigint, attempt integer, today date, result jsonb)
+    tenant_id text, job_id bigint, attempt integer, today date, result jsonb, owners text[], ads text[])
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -310,6 +316,19 @@ BEGIN
     IF NOT artery.complete_job(tenant_id, job_id, attempt, result) THEN
         RETURN false;
     END IF;
+    UPDATE artery.ad_account a SET report_days = (result ->> 'report_days')::integer, synced_at = artery.now()
+     WHERE a.tenant_id = sync_finish.tenant_id
+       AND a.account_id = artery.effective_settings(sync_finish.tenant_id) ->> 'meta_ad_account_id';
+
+    -- What was deleted or archived is no longer listed.
+    UPDATE artery.ad_state s SET effective_status = 'ARCHIVED', updated_at = artery.now()
+     WHERE s.tenant_id = sync_finish.tenant_id AND s.effective_status <> ALL (ARRAY['ARCHIVED', 'DELETED'])
+       AND NOT EXISTS (SELECT FROM unnest(ads) l(id) WHERE l.id = s.ad_id);
+    UPDATE artery.budget_owner o SET effective_status = 'ARCHIVED', updated_at = artery.now()
+     WHERE o.tenant_id = sync_finish.tenant_id AND o.budget_type IS NOT NULL
+       AND coalesce(o.effective_status, '') <> ALL (ARRAY['ARCHIVED', 'DELETED'])
+       AND NOT EXISTS (SELECT FROM unnest(owners) l(id) WHERE l.id = o.budget_owner_id);
+
     -- What an owner has spent today is the floor under its budget.
     UPDATE artery.budget_owner o
        SET spend_day = today, spend_today = w.spend
@@ -326,8 +345,8 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION artery.sync_finish(text, bigint, integer, date, jsonb) IS
-'Complete the job after its last page: what each owner has spent today is summed up. False if the claim no longer holds.';
+COMMENT ON FUNCTION artery.sync_finish(text, bigint, integer, date, jsonb, text[], text[]) IS
+'Complete the job after its last page: what each owner has spent today is summed up, and what is known but was not listed counts as archived. False if the claim no longer holds.';
 
 CREATE OR REPLACE FUNCTION artery.can_sync(tenant_id text)
 RETURNS boolean

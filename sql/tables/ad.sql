@@ -22,7 +22,7 @@ CREATE INDEX ad_state_by_owner ON artery.ad_state (tenant_id, budget_owner_id);
 CREATE INDEX ad_state_by_adset ON artery.ad_state (tenant_id, adset_id);
 CREATE INDEX ad_state_by_campaign ON artery.ad_state (tenant_id, campaign_id);
 COMMENT ON TABLE artery.ad_state IS 'Ads with their totals. Meta keeps budgets on ad sets or campaigns: budget_owner_id names the one that pays for the ad.';
-COMMENT ON COLUMN artery.ad_state.effective_status IS 'As last read from Meta, such as ACTIVE or ADSET_PAUSED; NULL as long as it was not read.';
+COMMENT ON COLUMN artery.ad_state.effective_status IS 'As last read from Meta, such as ACTIVE or ADSET_PAUSED, and ARCHIVED for what Meta lists no more; NULL as long as it was not read.';
 COMMENT ON COLUMN artery.ad_state.spend IS 'Total in the account''s currency.';
 COMMENT ON COLUMN artery.ad_state.pipeline_value IS 'What record_feedback told, in the account''s currency. What is attributed stays with deals and conversions; decisions take the greater of the two.';
 COMMENT ON COLUMN artery.ad_state.cash_revenue IS 'What record_feedback told, in the account''s currency; see pipeline_value.';
@@ -91,7 +91,7 @@ COMMENT ON COLUMN artery.budget_owner.budget_type IS 'What Meta said it carries:
 COMMENT ON COLUMN artery.budget_owner.currency IS 'The account''s, as Meta tells it; NULL as long as it was not read.';
 COMMENT ON COLUMN artery.budget_owner.minimum IS 'Smallest daily budget that Meta takes, in the account''s currency; NULL: not known.';
 COMMENT ON COLUMN artery.budget_owner.status IS 'What was set: ACTIVE, PAUSED, DELETED, ARCHIVED.';
-COMMENT ON COLUMN artery.budget_owner.effective_status IS 'What holds with all above it, such as CAMPAIGN_PAUSED.';
+COMMENT ON COLUMN artery.budget_owner.effective_status IS 'What holds with all above it, such as CAMPAIGN_PAUSED, and ARCHIVED for what Meta lists no more.';
 COMMENT ON COLUMN artery.budget_owner.learning_status IS 'Meta''s learning phase of an ad set: LEARNING, SUCCESS, FAIL.';
 COMMENT ON COLUMN artery.budget_owner.spend_day IS 'The day of the ad account that spend_today is of.';
 COMMENT ON COLUMN artery.budget_owner.spend_today IS 'Spent on spend_day when last read, in the account''s currency.';
@@ -106,12 +106,14 @@ CREATE TABLE artery.ad_account (
     account_status   integer,
     min_daily_budget numeric CHECK (min_daily_budget >= 0),
     amount_spent     numeric CHECK (amount_spent >= 0),
+    report_days      integer CHECK (report_days > 0),
     synced_at        timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, account_id)
 );
 COMMENT ON TABLE artery.ad_account IS 'Ad accounts as last read from Meta.';
 COMMENT ON COLUMN artery.ad_account.account_id IS 'Digits, without act_.';
 COMMENT ON COLUMN artery.ad_account.account_status IS '1 is active; with any other Meta delivers nothing.';
+COMMENT ON COLUMN artery.ad_account.report_days IS 'Days of Insights that go into one report; NULL: they come at once, without one.';
 COMMENT ON COLUMN artery.ad_account.min_daily_budget IS 'In the account''s currency, like amount_spent.';
 
 -- One row: a budget came into force (or was seen to be) at a moment.

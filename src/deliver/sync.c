@@ -77,7 +77,8 @@ artery_sync_start(const char *tenant_id, int64 job_id, int attempt, const Jsonb 
 	sync->days = DEFAULT_DAYS;
 	if (artery_graph_int64(root, "days", &days))
 		sync->days = (int) Min(Max(days, 1), MOST_DAYS);
-	sync->by_report = by_report != NULL && by_report->type == jbvBool && by_report->val.boolean;
+	sync->as_told = by_report != NULL && by_report->type == jbvBool;
+	sync->by_report = sync->as_told && by_report->val.boolean;
 	sync->resume_at = DT_NOBEGIN;
 	dlist_push_tail(&syncs, &sync->node);
 	under_way++;

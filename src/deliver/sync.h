@@ -20,8 +20,8 @@ extern int	artery_sync_room(void);
 /*
  * Take over a claimed job; artery_sync_duty() works on it and settles it. data
  * may hold "days", how many days to read up to today (28; at most 1,100, Meta
- * keeps 37 months), and "async": true to have Insights made as reports from the
- * start.
+ * keeps 37 months), and "async": true to have Insights made as reports, which
+ * then holds for later syncs of the account until one says false.
  */
 extern void artery_sync_start(const char *tenant_id, int64 job_id, int attempt, const Jsonb *data);
 

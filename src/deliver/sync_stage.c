@@ -281,7 +281,12 @@ retry_or_fail(Sync *sync, const char *error)
 	if (sync->requests <= 1 || sync->retries >= RETRIES)
 		artery_sync_settle(sync, SYNC_FAILED, error, DT_NOBEGIN);
 	else
+	{
+		/* It may have been too long, or taken too long. */
+		if (sync->answer->transport != HTTP_ANSWERED)
+			sync->limit = Max(sync->limit / 2, FEWEST_ROWS);
 		artery_sync_wait(sync, FIRST_RETRY_SECONDS << sync->retries++);
+	}
 }
 
 /* Slower while a quota fills, and a pause before it is exceeded. */
@@ -316,14 +321,15 @@ describe(Sync *sync, const GraphVerdict *verdict)
 static void
 finish(Sync *sync)
 {
+	char	   *report = sync->by_report ? psprintf(", \"report_days\": %d", sync->chunk_days) : "";
 	char	   *result = psprintf("{\"campaigns\": " INT64_FORMAT ", \"adsets\": " INT64_FORMAT ", \"ads\": " INT64_FORMAT
 								  ", \"ad_days\": " INT64_FORMAT ", \"skipped\": " INT64_FORMAT
-								  ", \"requests\": %d, \"since\": \"%s\", \"until\": \"%s\"}",
+								  ", \"requests\": %d, \"since\": \"%s\", \"until\": \"%s\"%s}",
 								  sync->stored[SYNC_CAMPAIGNS], sync->stored[SYNC_ADSETS], sync->stored[SYNC_ADS],
 								  sync->stored[SYNC_INSIGHTS] + sync->stored[SYNC_REPORT_ROWS], sync->skipped,
-								  sync->requests, day_text(sync->since), day_text(sync->until));
+								  sync->requests, day_text(sync->since), day_text(sync->until), report);
 
-	artery_sync_settle(sync, SYNC_DONE, result, DT_NOBEGIN);
+	artery_sync_finish(sync, result);
 }
 
 static char *

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "lib/ilist.h"
+#include "utils/array.h"
 #include "utils/date.h"
 
 #include "deliver/meta.h"
@@ -40,6 +41,7 @@ typedef struct Sync
 	int			attempt;
 	int			days;
 	bool		by_report;		/* Insights come as reports */
+	bool		as_told;		/* the job says so, or says not */
 
 	MetaCredentials credentials;
 	ThrottleSubject subject;
@@ -67,6 +69,8 @@ typedef struct Sync
 	int64		stored[SYNC_REPORT_ROWS + 1];	/* by stage */
 	int64		skipped;
 	int			requests;
+	ArrayBuildState *owners;	/* ids listed so far; NULL: none */
+	ArrayBuildState *ads;
 } Sync;
 
 /* Its address marks our requests. */
@@ -75,7 +79,6 @@ extern const char artery_sync_owner;
 /* How a job ends. */
 typedef enum SyncEnd
 {
-	SYNC_DONE,					/* text: the result as JSON */
 	SYNC_STOPPED,				/* completed with nothing more to be done; text: why */
 	SYNC_POSTPONED,				/* back into the queue, no attempt spent; text: why */
 	SYNC_FAILED,				/* text: the error, here and in the next */
@@ -95,7 +98,10 @@ extern bool artery_sync_store(Sync *sync, const char *step, const Jsonb *parsed)
 /* Not before so many seconds; until then the claim is held. The longest of several waits counts. */
 extern void artery_sync_wait(Sync *sync, int64 seconds);
 
-/* Settle the job; run_at counts for SYNC_POSTPONED only. */
+/* Complete the job; the result is JSON. */
+extern void artery_sync_finish(Sync *sync, const char *result);
+
+/* Settle the job in another way; run_at counts for SYNC_POSTPONED only. */
 extern void artery_sync_settle(Sync *sync, SyncEnd end, const char *text, TimestampTz run_at);
 
 /* Read what the tenant signs with and the account to ask for; false if either is not set. */

@@ -15,11 +15,13 @@
 #include "tenant/tenant.h"
 
 static ArteryStatement sync_step = {
-	"SELECT lost, problem, stored, skipped, since, until FROM artery.sync_step($1, $2, $3, $4, $5, $6, $7)",
+	"SELECT lost, problem, stored, skipped, since, until, report_days, listed "
+	"  FROM artery.sync_step($1, $2, $3, $4, $5, $6, $7)",
 	7, {TEXTOID, INT8OID, INT4OID, TEXTOID, JSONBOID, TIMESTAMPTZOID, INT4OID}, NULL
 };
 static ArteryStatement finish_sync = {
-	"SELECT artery.sync_finish($1, $2, $3, $5, $4::jsonb)", 5, {TEXTOID, INT8OID, INT4OID, TEXTOID, DATEOID}, NULL
+	"SELECT artery.sync_finish($1, $2, $3, $5, $4::jsonb, $6, $7)",
+	7, {TEXTOID, INT8OID, INT4OID, TEXTOID, DATEOID, TEXTARRAYOID, TEXTARRAYOID}, NULL
 };
 static ArteryStatement complete_job = {
 	"SELECT artery.complete_job($1, $2, $3, pg_catalog.jsonb_build_object('stopped', $4))", 4,
@@ -40,6 +42,9 @@ static ArteryStatement renew_job = {
 };
 
 PG_FUNCTION_INFO_V1(artery_amount_of_minor);
+
+static void remember(Sync *sync);
+static Datum list_of(ArrayBuildState *list);
 
 /* artery.amount_of_minor(minor, currency) */
 Datum
@@ -103,15 +108,8 @@ artery_sync_store(Sync *sync, const char *step, const Jsonb *parsed)
 	problem = artery_field_text(0, 2);
 	sync->stored[sync->stage] += artery_field_int64(0, 3);
 	sync->skipped += artery_field_int64(0, 4);
-	if (sync->stage == SYNC_ACCOUNT && !lost && problem == NULL)
-	{
-		bool		isnull;
-
-		sync->since = DatumGetDateADT(artery_field(0, 5, &isnull));
-		sync->until = DatumGetDateADT(artery_field(0, 6, &isnull));
-		sync->chunk_since = sync->since;
-		sync->chunk_days = sync->days;
-	}
+	if (!lost && problem == NULL)
+		remember(sync);
 	artery_transaction_commit(&scope);
 	MemoryContextSwitchTo(sync->work);
 	if (lost)
@@ -119,6 +117,61 @@ artery_sync_store(Sync *sync, const char *step, const Jsonb *parsed)
 	else if (problem != NULL)
 		artery_sync_settle(sync, SYNC_STOPPED, problem, DT_NOBEGIN);
 	return !sync->ended;
+}
+
+/* What the row tells besides: the days to read, or what was listed. */
+static void
+remember(Sync *sync)
+{
+	bool		isnull;
+	Datum		listed = artery_field(0, 8, &isnull);
+
+	if (!isnull)
+	{
+		ArrayBuildState **list = sync->stage == SYNC_ADS ? &sync->ads : &sync->owners;
+		Datum	   *ids;
+		int			count;
+		int			i;
+
+		deconstruct_array(DatumGetArrayTypeP(listed), TEXTOID, -1, false, TYPALIGN_INT, &ids, NULL, &count);
+		for (i = 0; i < count; i++)
+			*list = accumArrayResult(*list, ids[i], false, TEXTOID, sync->context);
+	}
+	if (sync->stage == SYNC_ACCOUNT)
+	{
+		sync->since = DatumGetDateADT(artery_field(0, 5, &isnull));
+		sync->until = DatumGetDateADT(artery_field(0, 6, &isnull));
+		sync->chunk_since = sync->since;
+		sync->chunk_days = sync->days;
+		if (!sync->as_told && !artery_field_null(0, 7))
+		{
+			sync->by_report = true;
+			sync->chunk_days = Min(sync->days, (int) artery_field_int64(0, 7));
+		}
+	}
+}
+
+void
+artery_sync_finish(Sync *sync, const char *result)
+{
+	ArteryScope scope;
+	Datum		values[7] = {CStringGetTextDatum(sync->tenant_id), Int64GetDatum(sync->job_id),
+		Int32GetDatum(sync->attempt), CStringGetTextDatum(result), DateADTGetDatum(sync->until),
+	list_of(sync->owners), list_of(sync->ads)};
+
+	artery_transaction_begin(&scope, "artery: finishing a sync");
+	(void) artery_execute(&finish_sync, values, NULL, false, 1);
+	artery_transaction_commit(&scope);
+	MemoryContextSwitchTo(sync->work);
+	sync->ended = true;
+}
+
+static Datum
+list_of(ArrayBuildState *list)
+{
+	if (list == NULL)
+		return PointerGetDatum(construct_empty_array(TEXTOID));
+	return makeArrayResult(list, CurrentMemoryContext);
 }
 
 void
@@ -142,15 +195,13 @@ void
 artery_sync_settle(Sync *sync, SyncEnd end, const char *text, TimestampTz run_at)
 {
 	static ArteryStatement *const statements[] = {
-		[SYNC_DONE] = &finish_sync,[SYNC_STOPPED] = &complete_job,[SYNC_POSTPONED] = &postpone_job,
+		[SYNC_STOPPED] = &complete_job,[SYNC_POSTPONED] = &postpone_job,
 		[SYNC_FAILED] = &fail_job,[SYNC_GIVEN_UP] = &give_up_job
 	};
 	ArteryScope scope;
 	Datum		values[5] = {CStringGetTextDatum(sync->tenant_id), Int64GetDatum(sync->job_id),
 	Int32GetDatum(sync->attempt), CStringGetTextDatum(text), TimestampTzGetDatum(run_at)};
 
-	if (end == SYNC_DONE)
-		values[4] = DateADTGetDatum(sync->until);
 	artery_transaction_begin(&scope, "artery: settling a sync");
 	(void) artery_execute(statements[end], values, NULL, false, 1);
 	artery_transaction_commit(&scope);

@@ -119,6 +119,22 @@ is(query("SELECT count(*) FROM artery.budget_observation WHERE tenant_id = 'acme
 is(query("SELECT count(*) FROM artery.ad_day WHERE tenant_id = 'acme' AND updated_at > '$updated'"), '1',
 	'a day that stays is not written anew');
 
+# What is archived or deleted is no longer listed, and decided on no more; a moment later it may be back.
+$fake->control('PATCH', 'objects/s1', { account_id => '99' });
+$fake->control('PATCH', 'objects/a1', { account_id => '99' });
+$job = sync('acme');
+poll_until(sub { outcome($job) eq 'completed' }, 'a sync without some');
+is(query("SELECT (SELECT effective_status FROM artery.ad_state WHERE tenant_id = 'acme' AND ad_id = 'a1'),
+	(SELECT effective_status FROM artery.budget_owner WHERE tenant_id = 'acme' AND budget_owner_id = 's1')"), 'ARCHIVED|ARCHIVED',
+	'what is not listed counts as archived');
+is(query(q{SELECT count(*) FROM artery.allocation_inputs('acme', artery.now()) WHERE ad_id = 'a1'}), '0', 'and takes no part');
+is(query("SELECT string_agg(ad_id, ' ' ORDER BY ad_id) FROM artery.ad_state WHERE tenant_id = 'acme' AND effective_status = 'ARCHIVED'"), 'a1',
+	'the others stay');
+$fake->control('PATCH', 'objects/a1', { account_id => '1' });
+$job = sync('acme');
+poll_until(sub { outcome($job) eq 'completed' }, 'another sync');
+is(query("SELECT effective_status FROM artery.ad_state WHERE tenant_id = 'acme' AND ad_id = 'a1'"), 'ACTIVE', 'what is listed again is back');
+
 $node->stop;
 $fake->stop;
 done_testing();
