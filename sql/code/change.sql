@@ -67,78 +67,6 @@ END
 $$;
 COMMENT ON FUNCTION artery.check_change_status(text, jsonb) IS 'The status in {"status": ...}; error 22023 where it is none.';
 
-CREATE OR REPLACE FUNCTION artery.resolve_budget_owner(
-    tenant_id text, campaign_id text, adset_id text, ad_id text, budget_owner_id text)
-RETURNS text
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_owner  text := budget_owner_id;
-    v_owners text[];
-BEGIN
-    IF v_owner IS NULL AND ad_id IS NOT NULL THEN
-        -- An ad set that is no owner is found out when it is read before anything is sent.
-        SELECT coalesce(a.budget_owner_id, a.adset_id) INTO v_owner FROM artery.ad_state a
-         WHERE a.tenant_id = resolve_budget_owner.tenant_id AND a.ad_id = resolve_budget_owner.ad_id;
-        IF v_owner IS NULL AND adset_id IS NULL THEN
-            RAISE EXCEPTION 'the budget owner of ad "%" is not known', left(ad_id, 100)
-                USING ERRCODE = '22023', DETAIL = 'Meta keeps budgets on ad sets or campaigns, never on ads.',
-                      HINT = 'Name the ad set or campaign, or tell the ad''s budget owner by artery.register_ad().';
-        END IF;
-    END IF;
-    IF v_owner IS NULL THEN
-        -- The ad set itself, the object its ads are paid by, or the only one of the campaign.
-        SELECT array_agg(DISTINCT o.owner_id ORDER BY o.owner_id) INTO v_owners FROM (
-            SELECT b.budget_owner_id AS owner_id FROM artery.budget_owner b
-             WHERE b.tenant_id = resolve_budget_owner.tenant_id
-               AND (b.budget_owner_id = coalesce(resolve_budget_owner.adset_id, resolve_budget_owner.campaign_id)
-                    OR (resolve_budget_owner.adset_id IS NULL AND b.campaign_id = resolve_budget_owner.campaign_id))
-            UNION
-            SELECT a.budget_owner_id FROM artery.ad_state a
-             WHERE a.tenant_id = resolve_budget_owner.tenant_id AND a.budget_owner_id IS NOT NULL
-               AND CASE WHEN resolve_budget_owner.adset_id IS NOT NULL THEN a.adset_id = resolve_budget_owner.adset_id
-                        ELSE a.campaign_id = resolve_budget_owner.campaign_id END) o;
-        v_owner := coalesce(adset_id, campaign_id);
-        IF cardinality(v_owners) = 1 THEN
-            v_owner := v_owners[1];
-        ELSIF cardinality(v_owners) > 1 AND v_owner <> ALL (v_owners) THEN
-            RAISE EXCEPTION 'the budget of "%" is kept on several objects', left(v_owner, 100)
-                USING ERRCODE = '22023', DETAIL = format('They are: %s.', left(array_to_string(v_owners, ', '), 500)),
-                      HINT = 'Name the ad set.';
-        END IF;
-    END IF;
-    RETURN v_owner;
-END
-$$;
-COMMENT ON FUNCTION artery.resolve_budget_owner(text, text, text, text, text) IS
-'The object of Meta''s that carries the budget meant; error 22023 where that cannot be known.';
-
-CREATE OR REPLACE FUNCTION artery.check_change_campaign(tenant_id text, campaign_id text, ad_id text, target_id text)
-RETURNS void
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_campaign text;
-BEGIN
-    -- The limit per campaign would be worthless if a change could name another one.
-    SELECT o.campaign_id INTO v_campaign FROM (
-        SELECT a.campaign_id FROM artery.ad_state a
-         WHERE a.tenant_id = check_change_campaign.tenant_id AND a.ad_id = check_change_campaign.ad_id
-        UNION ALL
-        SELECT b.campaign_id FROM artery.budget_owner b
-         WHERE b.tenant_id = check_change_campaign.tenant_id AND b.budget_owner_id = check_change_campaign.target_id) o
-     WHERE o.campaign_id <> check_change_campaign.campaign_id LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION '"%" belongs to campaign "%", not "%"', left(coalesce(ad_id, target_id), 100),
-            left(v_campaign, 100), left(campaign_id, 100) USING ERRCODE = '22023';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION artery.check_change_campaign(text, text, text, text) IS
-'Error 22023 where the ad or budget owner is known to belong to another campaign.';
-
 CREATE OR REPLACE FUNCTION artery.budget_in_force(tenant_id text, budget_owner_id text)
 RETURNS numeric
 LANGUAGE sql STABLE
@@ -318,19 +246,34 @@ DECLARE
     v_settings jsonb := artery.effective_settings(change.tenant_id);
     v_new      numeric := artery.check_change_budget('new_value', change.new_value, v_settings ->> 'currency');
     v_old      numeric;
+    v_force    numeric;
+    v_least    numeric;
+    v_named    text;
     v_digits   integer := artery.currency_digits(v_settings ->> 'currency');
 BEGIN
+    v_named := coalesce(change.budget_owner_id, change.adset_id, change.ad_id, change.campaign_id);
     change.budget_owner_id := artery.resolve_budget_owner(change.tenant_id, change.campaign_id, change.adset_id,
         change.ad_id, change.budget_owner_id);
     change.target_id := change.budget_owner_id;
+    v_force := artery.budget_in_force(change.tenant_id, change.budget_owner_id);
+    v_old := v_force;
     IF change.old_value IS NOT NULL THEN
         v_old := artery.check_change_budget('old_value', change.old_value, v_settings ->> 'currency');
-    ELSE
-        v_old := artery.budget_in_force(change.tenant_id, change.budget_owner_id);
+        -- Amounts meant for an ad set must not reach the campaign that keeps the budget of all its ad sets.
+        IF change.target_id = change.campaign_id AND v_named <> change.campaign_id AND v_old <> v_force THEN
+            RAISE EXCEPTION 'the budget of "%" is kept on its campaign "%"', left(v_named, 100), left(change.campaign_id, 100)
+                USING ERRCODE = '22023', DETAIL = format('In force there is %s, not %s.', v_force, v_old),
+                      HINT = 'Propose a budget of the campaign.';
+        END IF;
     END IF;
+    -- Less than Meta takes is raised to the least it takes; what was asked for is kept.
+    change.requested_value := jsonb_build_object('budget', v_new);
+    v_least := artery.least_budget(change.tenant_id, change.budget_owner_id);
+    v_new := greatest(v_new, v_least);
     IF v_new = v_old OR (v_new > v_old) <> (change.change_type = 'BUDGET_INCREASE') THEN
         RAISE EXCEPTION '% from % to % is none', change.change_type, v_old, v_new
-            USING ERRCODE = '22023', HINT = 'BUDGET_INCREASE raises a budget, BUDGET_DECREASE lowers it.';
+            USING ERRCODE = '22023', HINT = concat('BUDGET_INCREASE raises a budget, BUDGET_DECREASE lowers it.',
+                      ' The least that Meta takes is ' || v_least || '.');
     END IF;
     IF v_new < (v_settings ->> 'min_budget')::numeric OR v_new > (v_settings ->> 'max_budget')::numeric THEN
         RAISE EXCEPTION 'budget % is outside the tenant''s bounds', v_new
@@ -342,13 +285,13 @@ BEGIN
     IF v_old IS NOT NULL THEN
         change.old_value := jsonb_build_object('budget', round(v_old, greatest(scale(trim_scale(v_old)), v_digits)));
     END IF;
-    change.requested_value := jsonb_build_object('budget', v_new);
-    change.new_value := jsonb_build_object('budget', artery.fuzz_budget(v_new, v_old, v_settings));
+    change.new_value := jsonb_build_object('budget',
+        greatest(artery.fuzz_budget(v_new, v_old, v_settings), v_least));
     RETURN change;
 END
 $$;
 COMMENT ON FUNCTION artery.fill_budget_change(artery.ad_change) IS
-'Check a wish for a budget, find its owner and the value before it, and draw its fuzz.';
+'Check a wish for a budget, find its owner and the value before it, raise it to the least that Meta takes, and draw its fuzz.';
 
 CREATE OR REPLACE FUNCTION artery.fill_other_change(change artery.ad_change)
 RETURNS artery.ad_change

@@ -81,10 +81,12 @@ CREATE TABLE artery.budget_owner (
     spend_today     numeric CHECK (spend_today >= 0),
     paused_at       timestamptz,
     paused_by       text,
+    pause_note      text,
     updated_at      timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, budget_owner_id)
 );
 CREATE INDEX budget_owner_by_campaign ON artery.budget_owner (tenant_id, campaign_id);
+CREATE INDEX budget_owner_paused ON artery.budget_owner (tenant_id, budget_owner_id) WHERE paused_at IS NOT NULL;
 COMMENT ON TABLE artery.budget_owner IS 'Ad sets and campaigns that carry a budget, with the budget last observed.';
 COMMENT ON COLUMN artery.budget_owner.budget IS 'Per day in the account''s currency; NULL where it is not known or the object carries no daily budget.';
 COMMENT ON COLUMN artery.budget_owner.budget_type IS 'What Meta said it carries: none where the campaign or its ad sets carry it instead; NULL as long as it was not read.';

@@ -71,7 +71,7 @@ COMMENT ON COLUMN artery.ad_change.reconcile IS 'Claimed to find out by reading 
 COMMENT ON COLUMN artery.ad_change.dry_run IS 'Whether the tenant was in dry run when it was claimed last.';
 COMMENT ON COLUMN artery.ad_change.checks IS 'Numbers of the judgement that let sending_value pass.';
 COMMENT ON COLUMN artery.ad_change.superseded_by IS 'A newer wish for the same object. One that is sending or unknown is left to finish that step first.';
-COMMENT ON COLUMN artery.ad_change.blocked_rule IS 'rate_limit, owner_limit, velocity, unknown_budget, or what the executor waits for (token ...); the numbers are in blocked_detail.';
+COMMENT ON COLUMN artery.ad_change.blocked_rule IS 'rate_limit, owner_limit, velocity, unknown_budget, floor, owner_cap, tenant_cap, learning, account, currency, owner_paused, disabled, or what the executor waits for (token ...); the numbers are in blocked_detail.';
 
 -- One row: one attempt and its outcome. Append-only.
 CREATE TABLE artery.ad_change_history (

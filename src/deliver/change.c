@@ -21,6 +21,7 @@
 #include "deliver/change.h"
 #include "deliver/change_row.h"
 #include "deliver/guard_check.h"
+#include "deliver/owner.h"
 #include "deliver/throttle.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
@@ -328,6 +329,7 @@ make_claim(const ArteryTenant *tenant, const ChangeRow *row, MemoryContext conte
 	claim->reconcile = row->reconcile;
 	claim->is_budget = row->is_budget;
 	claim->dry_run = row->dry_run;
+	claim->validate = row->dry_run && tenant->settings.dry_run_validate;
 	claim->campaign_id = pstrdup(row->campaign_id);
 	claim->target_id = pstrdup(row->target_id);
 	if (tenant->settings.meta_ad_account_id != NULL)
@@ -343,12 +345,29 @@ make_claim(const ArteryTenant *tenant, const ChangeRow *row, MemoryContext conte
 	return claim;
 }
 
-/* Mark a change that is locked as claimed by this process. */
+/* Held back by a person: nothing of it is even read until it is told to go on. */
+static void
+hold_paused(const ChangeRow *row, const char *owner, TimestampTz moment)
+{
+	ChangeMove	move = {.state = "blocked",.run_at = DT_NOEND,.failures = row->failures,.rule = "owner_paused",
+		.next_allowed_at = DT_NOEND,.error = psprintf("%s is paused", owner)
+	};
+	ChangeRecord record = {.outcome = "blocked",.old = row->old,.new = row->wish,.rule = move.rule,
+		.next_allowed_at = DT_NOEND,.error = move.error,.duration_ms = -1
+	};
+
+	artery_change_move(row, &move, moment);
+	if (row->blocked_rule == NULL || strcmp(row->blocked_rule, move.rule) != 0)
+		artery_change_record(row, &record, moment);
+}
+
+/* Mark a change that is locked as claimed by this process; NULL if its owner is paused. */
 static ChangeClaim *
 take(const ArteryTenant *tenant, const char *change_id, TimestampTz moment, MemoryContext context)
 {
 	Datum		values[6];
 	ChangeRow	row;
+	char	   *paused;
 
 	values[0] = CStringGetTextDatum(tenant->tenant_id);
 	values[1] = CStringGetTextDatum(change_id);
@@ -359,6 +378,12 @@ take(const ArteryTenant *tenant, const char *change_id, TimestampTz moment, Memo
 	(void) artery_execute(&mark_claimed, values, NULL, false, 0);
 	if (!artery_change_lock(tenant->tenant_id, change_id, (int) artery_field_int64(0, 1), &row))
 		elog(ERROR, "could not read the change %s just claimed", change_id);
+	paused = row.reconcile ? NULL : artery_owner_pausing(tenant->tenant_id, row.target_id, row.campaign_id);
+	if (paused != NULL)
+	{
+		hold_paused(&row, paused, moment);
+		return NULL;
+	}
 	return make_claim(tenant, &row, context);
 }
 
@@ -396,6 +421,7 @@ claim_next(const ArteryTenant *tenant, TimestampTz moment, MemoryContext context
 		char	   *change_id;
 		char	   *campaign_id;
 		Datum		campaign[2];
+		ChangeClaim *claim;
 
 		values[2] = text_array(busy);
 		if (artery_execute(&select_due, values, NULL, false, 0) == 0)
@@ -406,7 +432,12 @@ claim_next(const ArteryTenant *tenant, TimestampTz moment, MemoryContext context
 		campaign[1] = CStringGetTextDatum(campaign_id);
 		if (artery_guard_lock(tenant->tenant_id, campaign_id, true) &&
 			artery_execute(&select_in_flight, campaign, NULL, false, 0) == 0)
-			return take(tenant, change_id, moment, context);
+		{
+			claim = take(tenant, change_id, moment, context);
+			if (claim != NULL)
+				return claim;
+			continue;			/* it is due no more */
+		}
 		busy = lappend(busy, campaign_id);
 	}
 }

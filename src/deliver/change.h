@@ -33,6 +33,7 @@ typedef struct ChangeClaim
 	bool		reconcile;		/* an earlier attempt's outcome is unknown: read, never send, first */
 	bool		is_budget;		/* else a status */
 	bool		dry_run;		/* of the tenant, when claimed */
+	bool		validate;		/* in a dry run: have Meta check the write (validate_only) */
 	char	   *campaign_id;
 	char	   *target_id;		/* object to read and write */
 	char	   *account_id;		/* digits; may be NULL */

@@ -15,12 +15,11 @@
 #include "deliver/change.h"
 #include "deliver/change_row.h"
 #include "deliver/guard_check.h"
+#include "deliver/owner.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "tenant/tenant.h"
 
-/* Where no moment is foreseeable (no budget ever seen, a limit of 0), look again after this. */
-#define LOOK_AGAIN USECS_PER_HOUR
 #define RECONCILE_AGAIN USECS_PER_MINUTE
 
 static ArteryStatement mark_sending = {
@@ -30,6 +29,13 @@ static ArteryStatement mark_sending = {
 	6, {TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, TIMESTAMPTZOID}, NULL
 };
 
+static ArteryStatement select_last_source = {
+	"SELECT b.source = 'sent' FROM artery.budget_observation b "
+	" WHERE b.tenant_id = $1 AND b.budget_owner_id = $2 "
+	" ORDER BY b.observed_at DESC, b.observation_seq DESC LIMIT 1",
+	2, {TEXTOID, TEXTOID}, NULL
+};
+
 static ChangeVerdict judge_locked(ChangeClaim *claim, ChangeRow *row, const LiveState *live, TimestampTz moment,
 								  ArteryScope *scope);
 static void finish(const ChangeRow *row, const char *state, const char *error, const ChangeValue *in_force,
@@ -37,9 +43,15 @@ static void finish(const ChangeRow *row, const char *state, const char *error, c
 static bool reconcile(ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, ChangeVerdict *verdict);
 static bool already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_force, TimestampTz moment,
 							ChangeVerdict *verdict);
-static ChangeVerdict ask_guard(ChangeClaim *claim, ChangeRow *row, const ChangeValue *in_force, TimestampTz moment,
-							   ArteryScope *scope);
+static ChangeVerdict ask_guard(ChangeClaim *claim, ChangeRow *row, const LiveState *live, const ChangeValue *in_force,
+							   TimestampTz moment, ArteryScope *scope);
 static void block(const ChangeRow *row, const GuardVerdict *guard, TimestampTz moment);
+
+static char *
+numeric_text(Numeric number)
+{
+	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
+}
 
 ChangeVerdict
 artery_change_judge(ChangeClaim *claim, const LiveState *live)
@@ -81,7 +93,7 @@ judge_locked(ChangeClaim *claim, ChangeRow *row, const LiveState *live, Timestam
 	}
 	if (already_decided(row, live, &in_force, moment, &verdict))
 		return verdict;
-	return ask_guard(claim, row, &in_force, moment, scope);
+	return ask_guard(claim, row, live, &in_force, moment, scope);
 }
 
 /*
@@ -115,7 +127,7 @@ reconcile(ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, Chang
 	}
 	if (!artery_change_same(in_force, &row->from))
 	{
-		artery_change_supersede(row, in_force, "somebody else changed it while the outcome was unknown", moment);
+		artery_change_supersede(row, in_force, "somebody changed it while the outcome was unknown", moment);
 		*verdict = VERDICT_SUPERSEDED;
 		return false;
 	}
@@ -140,18 +152,27 @@ finish(const ChangeRow *row, const char *state, const char *error, const ChangeV
 }
 
 /*
- * Somebody moved the budget against the direction of a ramp under way: that is
- * taken for a veto. A move in its direction is not; the ramp goes on from there.
+ * Who set what is in force, if not this change: somebody else, unless the last
+ * budget observed is one that artery sent. NULL if nobody did.
+ *
+ * What the change was planned on is the last step of its ramp, or the value
+ * before it. A person's newer edit wins, whatever its direction: the person
+ * knows why, and we do not.
  */
-static bool
-is_vetoed(const ChangeRow *row, const ChangeValue *in_force)
+static char *
+edited_by_hand(const ChangeRow *row, const ChangeValue *in_force)
 {
-	int			order;
+	const ChangeValue *planned_on = row->reached.budget != NULL ? &row->reached : &row->old;
+	Datum		values[2];
 
-	if (row->reached.budget == NULL || in_force->budget == NULL)
-		return false;
-	order = artery_change_compare(in_force->budget, row->reached.budget);
-	return row->increase ? order < 0 : order > 0;
+	if (in_force->budget == NULL || planned_on->budget == NULL || artery_change_same(in_force, planned_on))
+		return NULL;
+	values[0] = CStringGetTextDatum(row->tenant_id);
+	values[1] = CStringGetTextDatum(row->target_id);
+	if (artery_execute(&select_last_source, values, NULL, false, 1) == 1 && artery_field_bool(0, 1))
+		return NULL;
+	return psprintf("somebody changed the budget: planned on %s, in force is %s",
+					numeric_text(planned_on->budget), numeric_text(in_force->budget));
 }
 
 /* Whether nothing is left to ask the guard about. */
@@ -160,6 +181,8 @@ already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_for
 				ChangeVerdict *verdict)
 {
 	int			order;
+	char	   *why;
+	char	   *keeper;
 
 	if (row->newer != NULL)
 	{
@@ -175,32 +198,38 @@ already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_for
 	}
 	if (!row->is_budget)
 		return false;
-	if (live->known && live->budget == NULL)
+	keeper = artery_owner_keeper(row->tenant_id, row->campaign_id, row->target_id);
+	if (live->known ? live->budget == NULL : strcmp(keeper, row->target_id) != 0)
 	{
-		finish(row, "failed", "the object carries no daily budget", in_force, moment);
+		finish(row, "failed", strcmp(keeper, row->target_id) == 0 ? "the object carries no daily budget" :
+			   psprintf("the object carries no daily budget; campaign %s keeps it", keeper), in_force, moment);
 		*verdict = VERDICT_REFUSED;
 		return true;
 	}
 	if (in_force->budget == NULL)
 		return false;
+	why = edited_by_hand(row, in_force);
 	order = artery_change_compare(row->wish.budget, in_force->budget);
-	if (is_vetoed(row, in_force) || (row->increase ? order < 0 : order > 0))
-	{
-		artery_change_supersede(row, in_force, "somebody else changed the budget the other way", moment);
-		*verdict = VERDICT_SUPERSEDED;
-		return true;
-	}
-	return false;
+	if (why == NULL && (row->increase ? order < 0 : order > 0))
+		why = psprintf("the budget in force, %s, is beyond the one wanted", numeric_text(in_force->budget));
+	if (why == NULL)
+		return false;
+	artery_change_supersede(row, in_force, why, moment);
+	*verdict = VERDICT_SUPERSEDED;
+	return true;
 }
 
 static ChangeVerdict
-ask_guard(ChangeClaim *claim, ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, ArteryScope *scope)
+ask_guard(ChangeClaim *claim, ChangeRow *row, const LiveState *live, const ChangeValue *in_force, TimestampTz moment,
+		  ArteryScope *scope)
 {
 	const ArteryTenant *tenant = artery_tenant_find(row->tenant_id);
 	GuardRequest request = {
 		.tenant = tenant,.campaign_id = row->campaign_id,
 		.budget_owner_id = row->is_budget ? row->target_id : NULL,.target = row->wish.budget,
-		.assumed = in_force->budget,.any_step = row->safety_override
+		.assumed = in_force->budget,.any_step = row->safety_override,.target_id = row->target_id,
+		.change_id = row->change_id,.status = row->wish.status,.live_status = live->known ? live->status : NULL,
+		.in_force = in_force->budget
 	};
 	GuardVerdict guard;
 	ChangeValue step;
@@ -212,6 +241,11 @@ ask_guard(ChangeClaim *claim, ChangeRow *row, const ChangeValue *in_force, Times
 	if (tenant == NULL)
 		return VERDICT_LOST;
 	artery_guard_judge(&request, moment, &guard);
+	if (guard.refused != NULL)
+	{
+		finish(row, "failed", guard.refused, in_force, moment);
+		return VERDICT_REFUSED;
+	}
 	if (!guard.allowed)
 	{
 		block(row, &guard, moment);
@@ -240,7 +274,6 @@ ask_guard(ChangeClaim *claim, ChangeRow *row, const ChangeValue *in_force, Times
 static void
 block(const ChangeRow *row, const GuardVerdict *guard, TimestampTz moment)
 {
-	bool		foreseeable = !TIMESTAMP_NOT_FINITE(guard->next_allowed_at);
 	ChangeMove	move = {.state = "blocked",.failures = row->failures,.rule = guard->rule,.detail = guard->checks,
 		.next_allowed_at = guard->next_allowed_at
 	};
@@ -251,7 +284,7 @@ block(const ChangeRow *row, const GuardVerdict *guard, TimestampTz moment)
 
 	if (record.old.budget == NULL && record.old.status == NULL)
 		record.old = row->old;
-	move.run_at = foreseeable ? guard->next_allowed_at : moment + LOOK_AGAIN;
+	move.run_at = artery_guard_run_at(guard, moment);
 	artery_change_move(row, &move, moment);
 	if (row->blocked_rule == NULL || strcmp(row->blocked_rule, guard->rule) != 0 || before != guard->next_allowed_at)
 		artery_change_record(row, &record, moment);

@@ -21,7 +21,14 @@
 #define THROTTLE_DEFAULT (5 * USECS_PER_MINUTE)
 
 static ArteryStatement update_status = {
-	"UPDATE artery.budget_owner SET status = $3, updated_at = $4 WHERE tenant_id = $1 AND budget_owner_id = $2",
+	"UPDATE artery.budget_owner SET updated_at = $4, "
+	"  status = CASE WHEN budget_owner_id = $2 THEN $3 ELSE status END, "
+	"  effective_status = CASE "
+	"    WHEN budget_owner_id = $2 AND effective_status = ANY (ARRAY['ACTIVE', 'PAUSED']) THEN $3 "
+	"    WHEN budget_owner_id <> $2 AND effective_status = 'ACTIVE' AND $3 = 'PAUSED' THEN 'CAMPAIGN_PAUSED' "
+	"    WHEN budget_owner_id <> $2 AND effective_status = 'CAMPAIGN_PAUSED' AND $3 = 'ACTIVE' THEN 'ACTIVE' "
+	"    ELSE effective_status END "
+	" WHERE tenant_id = $1 AND (budget_owner_id = $2 OR campaign_id = $2)",
 	4, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
@@ -70,7 +77,8 @@ plan_next_step(const ChangeRow *row, TimestampTz moment, ChangeMove *move)
 {
 	GuardRequest request = {
 		.tenant = artery_tenant_find(row->tenant_id),.campaign_id = row->campaign_id,
-		.budget_owner_id = row->target_id,.target = row->wish.budget,.any_step = row->safety_override
+		.budget_owner_id = row->target_id,.target = row->wish.budget,.any_step = row->safety_override,
+		.target_id = row->target_id,.change_id = row->change_id,.in_force = row->sending.budget
 	};
 	GuardVerdict guard;
 
@@ -79,13 +87,13 @@ plan_next_step(const ChangeRow *row, TimestampTz moment, ChangeMove *move)
 	if (request.tenant == NULL)
 		return;
 	artery_guard_judge(&request, moment, &guard);
-	if (guard.allowed)
+	if (guard.allowed || guard.refused != NULL)
 		return;
 	move->state = "blocked";
 	move->rule = guard.rule;
 	move->detail = guard.checks;
 	move->next_allowed_at = guard.next_allowed_at;
-	move->run_at = TIMESTAMP_NOT_FINITE(guard.next_allowed_at) ? moment + USECS_PER_HOUR : guard.next_allowed_at;
+	move->run_at = artery_guard_run_at(&guard, moment);
 }
 
 static void

@@ -17,10 +17,13 @@
 #include "deliver/currency.h"
 #include "deliver/guard.h"
 #include "deliver/guard_check.h"
+#include "deliver/owner.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 
 #define ACTION_HOUR (60 * USECS_PER_MINUTE)
+/* Where no moment is foreseeable (no budget ever seen, a limit of 0), look again after this. */
+#define LOOK_AGAIN USECS_PER_HOUR
 #define MAX_UNITS INT64CONST(10000000000000000) /* 1e12, more than any budget */
 
 typedef struct RateCheck
@@ -163,9 +166,8 @@ append_rate(StringInfo checks, const char *rule, const RateCheck *check)
 					 time_text(check->next_allowed_at));
 }
 
-/* Note a rule that blocks: the one that blocks longest is named. */
-static void
-block(GuardVerdict *verdict, const char *rule, TimestampTz next_allowed_at)
+void
+artery_guard_block(GuardVerdict *verdict, const char *rule, TimestampTz next_allowed_at)
 {
 	if (verdict->allowed || next_allowed_at > verdict->next_allowed_at)
 	{
@@ -212,14 +214,14 @@ judge_velocity(const GuardRequest *request, TimestampTz moment, GuardVerdict *ve
 	if (!limits.known)
 	{
 		appendStringInfoString(checks, ", \"velocity\": {\"allowed\": false, \"base_budget\": null}");
-		block(verdict, "unknown_budget", DT_NOEND);
+		artery_guard_block(verdict, "unknown_budget", DT_NOEND);
 		return;
 	}
 	next_allowed_at = artery_guard_step_at(history.seen, history.nseen, moment, &history.rule, target);
 	if (artery_guard_step(&limits, target, &step))
 		verdict->step = step == target ? request->target : from_units(step, history.digits);
 	else
-		block(verdict, "velocity", next_allowed_at);
+		artery_guard_block(verdict, "velocity", next_allowed_at);
 	appendStringInfo(checks, ", \"velocity\": {\"allowed\": %s, \"in_force\": %s, \"base_budget\": %s, \"wanted\": %s, "
 					 "\"min_allowed\": %s, \"max_allowed\": %s, \"max_percentage\": %g, \"next_allowed_at\": %s",
 					 next_allowed_at == moment ? "true" : "false",
@@ -250,18 +252,27 @@ artery_guard_judge(const GuardRequest *request, TimestampTz moment, GuardVerdict
 				  tenant->settings.rate_limit_per_hour, moment, false, &rate);
 	append_rate(&checks, "rate_limit", &rate);
 	if (!rate.allowed)
-		block(verdict, "rate_limit", rate.next_allowed_at);
+		artery_guard_block(verdict, "rate_limit", rate.next_allowed_at);
 	if (request->target != NULL)
 	{
 		check_actions(&count_owner_actions, tenant->tenant_id, request->budget_owner_id,
 					  tenant->settings.owner_changes_per_hour, moment, false, &rate);
 		append_rate(&checks, "owner_limit", &rate);
 		if (!rate.allowed)
-			block(verdict, "owner_limit", rate.next_allowed_at);
+			artery_guard_block(verdict, "owner_limit", rate.next_allowed_at);
 		judge_velocity(request, moment, verdict, &checks);
 	}
+	artery_owner_judge(request, moment, verdict, &checks);
 	appendStringInfoChar(&checks, '}');
 	verdict->checks = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(checks.data)));
+}
+
+TimestampTz
+artery_guard_run_at(const GuardVerdict *verdict, TimestampTz moment)
+{
+	if (!TIMESTAMP_NOT_FINITE(verdict->next_allowed_at))
+		return verdict->next_allowed_at;
+	return verdict->look_at != 0 ? verdict->look_at : moment + LOOK_AGAIN;
 }
 
 void

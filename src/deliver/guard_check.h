@@ -23,13 +23,20 @@ typedef struct GuardRequest
 	Numeric		target;			/* wanted budget; NULL for a status */
 	Numeric		assumed;		/* budget in force where none was ever observed; may be NULL */
 	bool		any_step;		/* safety override: the velocity rule does not hold the change back */
+	const char *target_id;		/* object that is written */
+	const char *change_id;		/* does not count itself among what is being sent */
+	const char *status;			/* wanted; NULL for a budget */
+	const char *live_status;	/* of the target as read just now; NULL if it was not */
+	Numeric		in_force;		/* budget before; NULL if not known */
 } GuardRequest;
 
 typedef struct GuardVerdict
 {
 	bool		allowed;
-	const char *rule;			/* the rule that blocks: rate_limit, owner_limit, velocity, unknown_budget */
+	const char *rule;			/* the rule that blocks: rate_limit, owner_limit, velocity, unknown_budget, or owner.h's */
+	const char *refused;		/* it can never be, and why; NULL otherwise */
 	TimestampTz next_allowed_at;	/* when all rules let a step pass; DT_NOEND if not foreseeable */
+	TimestampTz look_at;		/* where not foreseeable, ask again then: DT_NOEND when told to, 0 for the usual time */
 	Numeric		step;			/* budget to send: the target, or the largest allowed step to it; NULL for a status */
 	Jsonb	   *checks;			/* the numbers */
 } GuardVerdict;
@@ -42,6 +49,12 @@ extern bool artery_guard_lock(const char *tenant_id, const char *campaign_id, bo
 
 /* Judge at a moment; the caller holds the lock if it means to act. Allocates in the current context. */
 extern void artery_guard_judge(const GuardRequest *request, TimestampTz moment, GuardVerdict *verdict);
+
+/* Note a rule that blocks: the one that blocks longest is named. */
+extern void artery_guard_block(GuardVerdict *verdict, const char *rule, TimestampTz next_allowed_at);
+
+/* When a change that was blocked at a moment runs again; not finite: when it is told to. */
+extern TimestampTz artery_guard_run_at(const GuardVerdict *verdict, TimestampTz moment);
 
 /* Take a place in the hour of the campaign (and of the budget owner, if any). */
 extern void artery_guard_reserve(const GuardRequest *request, const char *change_id, int attempt,

@@ -32,11 +32,14 @@ typedef struct TenantSettings
 	bool		consent_required;
 	char	   *currency;		/* three letters, known to Meta */
 	Numeric		daily_budget;	/* NULL when not set, like the next two */
+	double		daily_budget_tolerance_percent;
 	bool		dry_run;
+	bool		dry_run_validate;
 	bool		enabled;
 	double		fuzz_percent;
 	Numeric		high_value;
 	double		high_value_confidence;
+	bool		hold_while_learning;
 	bool		hubspot_allow_v1;
 	char	   *hubspot_webhook_url;	/* NULL when not set */
 	double		id_window_days; /* layer 1; NULL in SQL means click_window_days */

@@ -72,8 +72,8 @@ SELECT pg_temp.work();
 SELECT * FROM pg_temp.stand(:'ramp');
 SELECT steps_done, reached_value, progress_percent, (blocked_detail -> 'velocity') - 'next_allowed_at' AS velocity
   FROM artery.v_pending_changes WHERE change_id = :'ramp';
--- Not due before: nothing is claimed a minute earlier.
-SET artery.clock_offset = 21540;
+-- Not due before: nothing is claimed half an hour earlier (a step and a slow machine in between).
+SET artery.clock_offset = 19800;
 SELECT pg_temp.work();
 SET artery.clock_offset = 21610;
 SELECT pg_temp.work();
@@ -102,7 +102,7 @@ SELECT artery.approve_ad_change('change_a', :'back', 'anna');
 -- 250 -> 200 -> 160 -> 128 -> 102.40 -> 100: first step now (250 in force, 248.83 before: 250 * 0.8 = 200 binds).
 SET artery.clock_offset = 110000;
 SELECT pg_temp.work();
--- Somebody raises the budget while it is lowered: that is a veto.
+-- Somebody else sets the budget meanwhile: the person's newer edit wins, and both numbers are told.
 SELECT artery.observe_budget('change_a', 'set_1', 220, artery.now());
 SET artery.clock_offset = 132000;
 SELECT pg_temp.work();
@@ -111,7 +111,7 @@ SELECT * FROM pg_temp.stand(:'back');
 -- A newer wish for the same object supersedes the older, audibly; another object's is left alone.
 SELECT artery.queue_ad_change('change_a', 'campaign_1', 'BUDGET_DECREASE', NULL, '{"budget": 200}', 'test', 'ad_1') AS older \gset
 SELECT artery.queue_ad_change('change_a', 'campaign_1', 'STATUS_CHANGE', NULL, '{"status": "PAUSED"}', 'test', adset_id => 'set_1') AS status \gset
-SELECT artery.queue_ad_change('change_a', 'campaign_1', 'BUDGET_DECREASE', NULL, '{"budget": 190}', 'test', 'ad_1') AS newer \gset
+SELECT artery.queue_ad_change('change_a', 'campaign_1', 'BUDGET_DECREASE', NULL, '{"budget": 150}', 'test', 'ad_1') AS newer \gset
 SELECT state, superseded_by = :'newer' AS linked, settled_at IS NOT NULL AS settled FROM artery.ad_change WHERE change_id = :'older';
 SELECT pg_temp.story(:'older');
 SELECT state FROM artery.ad_change WHERE change_id = :'status';
@@ -120,7 +120,7 @@ SELECT state FROM artery.ad_change WHERE change_id = :'status';
 SET artery.clock_offset = 200000;
 SELECT artery.approve_ad_change('change_a', :'newer', 'anna');
 SELECT change_id = :'newer' AS claimed, attempt FROM artery.claim_ad_changes(5);
-SELECT verdict, value FROM artery.judge_ad_change('change_a', :'newer', 1, '{"budget": 300}');
+SELECT verdict, value FROM artery.judge_ad_change('change_a', :'newer', 1, '{"budget": 220}');
 SELECT artery.queue_ad_change('change_a', 'campaign_1', 'BUDGET_DECREASE', NULL, '{"budget": 180}', 'test', 'ad_1') AS newest \gset
 SELECT state, superseded_by = :'newest' AS linked FROM artery.ad_change WHERE change_id = :'newer';
 SELECT artery.settle_ad_change('change_a', :'newer', 1, 'applied');
