@@ -168,10 +168,18 @@ BEGIN
        AND s.budget_owner_id IS NULL
        AND NOT EXISTS (SELECT FROM artery.budget_owner a
                         WHERE a.tenant_id = s.tenant_id AND a.budget_owner_id = s.adset_id AND a.budget IS NOT NULL);
+
+    -- A budget seen on the campaign after one on the ad set: somebody gave the campaign a budget of its own.
+    UPDATE artery.ad_state s SET budget_owner_id = s.campaign_id, updated_at = artery.now()
+     WHERE s.tenant_id = link_budget_owner.tenant_id AND s.campaign_id = link_budget_owner.budget_owner_id
+       AND s.budget_owner_id = s.adset_id
+       AND artery.budget_keeper(s.tenant_id, s.campaign_id, s.adset_id) = s.campaign_id
+       AND s.adset_id IN (SELECT a.budget_owner_id FROM artery.budget_owner a
+                           WHERE a.tenant_id = link_budget_owner.tenant_id AND a.budget IS NOT NULL);
 END
 $$;
 COMMENT ON FUNCTION artery.link_budget_owner(text, text) IS
-'Join a budget owner that was observed and the ads it pays for.';
+'Join a budget owner that was observed and the ads it pays for; a budget seen on a campaign later than those on its ad sets takes their place.';
 
 CREATE OR REPLACE FUNCTION artery.observe_budget(
     tenant_id text, budget_owner_id text, budget numeric, observed_at timestamptz DEFAULT artery.now())

@@ -41,6 +41,12 @@ BEGIN
         RAISE EXCEPTION 'a TARGETING_UPDATE cannot be sent' USING ERRCODE = '0A000',
             HINT = 'Make it in Ads Manager and reject or cancel the proposal.';
     END IF;
+    -- Meta keeps the budget elsewhere by now: the amounts are another object's.
+    IF v_change.new_value ? 'budget' AND v_change.target_id
+       <> artery.budget_keeper(v_change.tenant_id, v_change.campaign_id, v_change.target_id) THEN
+        RAISE EXCEPTION 'cannot approve change %: the budget of "%" is kept on its campaign now', change_id, v_change.target_id
+            USING ERRCODE = '55000', HINT = 'Reject it and propose a budget of the campaign.';
+    END IF;
     IF v_change.safety_override AND coalesce(btrim(note), '') = '' THEN
         RAISE EXCEPTION 'a change with safety_override is approved with a note only' USING ERRCODE = '22023',
             HINT = 'Say in note why the velocity rule shall not hold.';

@@ -269,7 +269,7 @@ BEGIN
     -- Less than Meta takes is raised to the least it takes; what was asked for is kept.
     change.requested_value := jsonb_build_object('budget', v_new);
     v_least := artery.least_budget(change.tenant_id, change.budget_owner_id);
-    v_new := greatest(v_new, v_least);
+    v_new := round(greatest(v_new, v_least), greatest(v_digits, scale(trim_scale(greatest(v_new, v_least)))));
     IF v_new = v_old OR (v_new > v_old) <> (change.change_type = 'BUDGET_INCREASE') THEN
         RAISE EXCEPTION '% from % to % is none', change.change_type, v_old, v_new
             USING ERRCODE = '22023', HINT = concat('BUDGET_INCREASE raises a budget, BUDGET_DECREASE lowers it.',

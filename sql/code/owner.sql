@@ -11,7 +11,8 @@ AS $$
           LEFT JOIN artery.budget_owner o
             ON o.tenant_id = c.tenant_id AND o.budget_owner_id = budget_keeper.budget_owner_id
          WHERE c.tenant_id = budget_keeper.tenant_id AND c.budget_owner_id = budget_keeper.campaign_id
-           AND c.budget IS NOT NULL AND (o.budget IS NULL OR o.observed_at < c.observed_at))
+           AND (c.budget IS NOT NULL OR c.budget_type = 'lifetime')
+           AND (o.budget IS NULL AND o.budget_type IS DISTINCT FROM 'lifetime' OR o.observed_at < c.observed_at))
     THEN budget_keeper.campaign_id ELSE budget_keeper.budget_owner_id END
 $$;
 COMMENT ON FUNCTION artery.budget_keeper(text, text, text) IS
@@ -41,7 +42,7 @@ BEGIN
         -- The ad set itself, the object its ads are paid by, or the only one of the campaign that can have a budget.
         SELECT array_agg(DISTINCT o.owner_id ORDER BY o.owner_id) INTO v_owners FROM (
             SELECT b.budget_owner_id AS owner_id FROM artery.budget_owner b
-             WHERE b.tenant_id = resolve_budget_owner.tenant_id AND (b.budget IS NOT NULL OR b.status IS NULL)
+             WHERE b.tenant_id = resolve_budget_owner.tenant_id AND b.budget_type IS DISTINCT FROM 'none'
                AND (b.budget_owner_id = coalesce(resolve_budget_owner.adset_id, resolve_budget_owner.campaign_id)
                     OR (resolve_budget_owner.adset_id IS NULL AND b.campaign_id = resolve_budget_owner.campaign_id))
             UNION
@@ -123,6 +124,23 @@ AS $$
 $$;
 COMMENT ON FUNCTION artery.is_known_owner(text, text) IS 'Whether an ad set or campaign of that id was ever seen.';
 
+CREATE OR REPLACE FUNCTION artery.changes_of_owner(tenant_id text, budget_owner_id text, states text[])
+RETURNS SETOF artery.ad_change
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- One that is locked is being claimed: it will be judged by what holds by then.
+    SELECT c.* FROM artery.ad_change c
+     WHERE c.tenant_id = changes_of_owner.tenant_id AND c.state = ANY (states)
+       AND (changes_of_owner.budget_owner_id = ANY (ARRAY[c.target_id, c.adset_id, c.campaign_id])
+            OR c.ad_id IN (SELECT a.ad_id FROM artery.ad_state a
+                            WHERE a.tenant_id = changes_of_owner.tenant_id
+                              AND changes_of_owner.budget_owner_id = ANY (ARRAY[a.adset_id, a.budget_owner_id])))
+     ORDER BY c.change_id FOR UPDATE SKIP LOCKED
+$$;
+COMMENT ON FUNCTION artery.changes_of_owner(text, text, text[]) IS
+'Lock and return the changes in certain states of an ad set or campaign and of what is in it.';
+
 CREATE OR REPLACE FUNCTION artery.hold_changes(tenant_id text, budget_owner_id text, actor text, note text)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
@@ -133,13 +151,8 @@ DECLARE
     v_held   integer := 0;
 BEGIN
     FOR v_change IN
-        SELECT c.* FROM artery.ad_change c
-         WHERE c.tenant_id = hold_changes.tenant_id AND c.state = ANY (ARRAY['approved', 'blocked'])
-           AND (hold_changes.budget_owner_id = ANY (ARRAY[c.target_id, c.adset_id, c.campaign_id])
-                OR c.ad_id IN (SELECT a.ad_id FROM artery.ad_state a
-                                WHERE a.tenant_id = hold_changes.tenant_id
-                                  AND hold_changes.budget_owner_id = ANY (ARRAY[a.adset_id, a.budget_owner_id])))
-         ORDER BY c.change_id FOR UPDATE
+        SELECT c.* FROM artery.changes_of_owner(hold_changes.tenant_id, hold_changes.budget_owner_id, ARRAY['approved', 'blocked']) c
+         WHERE c.blocked_rule IS DISTINCT FROM 'owner_paused'
     LOOP
         UPDATE artery.ad_change c
            SET state = 'blocked', blocked_rule = 'owner_paused', next_allowed_at = NULL, run_at = NULL,
@@ -193,6 +206,9 @@ RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_change   artery.ad_change;
+    v_released integer := 0;
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
     PERFORM artery.check_id(budget_owner_id, 'budget_owner_id'), artery.check_text('resumed_by', resumed_by, 256, false),
@@ -203,42 +219,43 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'budget owner "%" is not paused', left(budget_owner_id, 100) USING ERRCODE = '55000';
     END IF;
-    RETURN artery.release_changes(tenant_id, ARRAY['owner_paused'], coalesce(resumed_by, session_user::text), nullif(note, ''));
+    -- What another pause still holds back is found so when it would be claimed.
+    FOR v_change IN
+        SELECT c.* FROM artery.changes_of_owner(tenant_id, budget_owner_id, ARRAY['blocked']) c
+         WHERE c.blocked_rule = 'owner_paused'
+    LOOP
+        UPDATE artery.ad_change c SET run_at = artery.now(), updated_at = artery.now()
+         WHERE c.tenant_id = v_change.tenant_id AND c.change_id = v_change.change_id;
+        PERFORM artery.record_change(v_change, 'approved', coalesce(resumed_by, session_user::text),
+            concat_ws(': ', 'owner resumed', nullif(note, '')));
+        v_released := v_released + 1;
+    END LOOP;
+    PERFORM artery.wake_worker();
+    RETURN v_released;
 END
 $$;
 COMMENT ON FUNCTION artery.resume_owner(text, text, text, text) IS
 'Let the changes of a paused ad set or campaign go on; returns how many were held. They are judged anew.';
 
-CREATE OR REPLACE FUNCTION artery.release_changes(tenant_id text, rules text[], actor text, note text)
-RETURNS integer
+CREATE OR REPLACE FUNCTION artery.release_changes(tenant_id text, rules text[])
+RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_change   artery.ad_change;
-    v_released integer := 0;
 BEGIN
     -- One that is locked is being claimed, and will be judged by what holds now.
-    FOR v_change IN
-        SELECT c.* FROM artery.ad_change c
-         WHERE c.tenant_id = release_changes.tenant_id AND c.state = 'blocked' AND c.blocked_rule = ANY (rules)
-         ORDER BY c.change_id FOR UPDATE SKIP LOCKED
-    LOOP
-        UPDATE artery.ad_change c SET run_at = artery.moment(), updated_at = artery.moment()
-         WHERE c.tenant_id = release_changes.tenant_id AND c.change_id = v_change.change_id;
-        IF actor IS NOT NULL THEN
-            PERFORM artery.record_change(v_change, 'approved', actor, concat_ws(': ', 'owner resumed', note));
-        END IF;
-        v_released := v_released + 1;
-    END LOOP;
-    IF v_released > 0 THEN
+    UPDATE artery.ad_change c SET run_at = artery.moment()
+     WHERE c.tenant_id = release_changes.tenant_id AND c.change_id IN (
+           SELECT b.change_id FROM artery.ad_change b
+            WHERE b.tenant_id = release_changes.tenant_id AND b.state = 'blocked' AND b.blocked_rule = ANY (rules)
+              FOR UPDATE SKIP LOCKED);
+    IF FOUND THEN
         PERFORM artery.wake_worker();
     END IF;
-    RETURN v_released;
 END
 $$;
-COMMENT ON FUNCTION artery.release_changes(text, text[], text, text) IS
-'Have the tenant''s changes that certain rules hold back judged again at once; returns how many.';
+COMMENT ON FUNCTION artery.release_changes(text, text[]) IS
+'Have the tenant''s changes that certain rules hold back judged again at once.';
 
 CREATE OR REPLACE FUNCTION artery.owner_changed()
 RETURNS trigger
@@ -246,7 +263,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM artery.release_changes(NEW.tenant_id, TG_ARGV[0]::text[], NULL, NULL);
+    PERFORM artery.release_changes(NEW.tenant_id, TG_ARGV[0]::text[]);
     RETURN NULL;
 END
 $$;

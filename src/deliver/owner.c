@@ -154,6 +154,18 @@ artery_owner_judge(const GuardRequest *request, TimestampTz moment, GuardVerdict
 	judge_switches(request, moment, verdict);
 }
 
+/* ISO, whatever the session's DateStyle. */
+static char *
+day_text(int32 day)
+{
+	int			year;
+	int			month;
+	int			month_day;
+
+	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &month_day);
+	return psprintf("%04d-%02d-%02d", year, month, month_day);
+}
+
 static void
 load_facts(const GuardRequest *request, TimestampTz moment, OwnerFacts *facts)
 {
@@ -183,7 +195,7 @@ load_facts(const GuardRequest *request, TimestampTz moment, OwnerFacts *facts)
 	facts->account_status = (int) artery_field_int64(0, 6);
 	time_zone = artery_field_text(0, 7);
 	today = artery_owner_day(moment, time_zone != NULL ? time_zone : settings->time_zone, &facts->day_ends);
-	facts->day = DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(today)));
+	facts->day = day_text(today);
 	field = artery_field(0, 8, &isnull);
 	is_today = !isnull && DatumGetDateADT(field) == today;
 	field = artery_field(0, 9, &isnull);

@@ -159,7 +159,9 @@ is(ask("SELECT outcome, old_value, new_value FROM artery.ad_change_history
 is(ask("SELECT failures FROM artery.ad_change WHERE tenant_id = '$tenant' AND change_id = '$change'"), '0',
 	'being blocked spends no attempt');
 
-# A far too large wish ramps: 100 -> 250 by 20 % per 6 hours.
+# A far too large wish ramps: 100 -> 250 by 20 % per 6 hours. It is beyond what the
+# tenant said it spends a day, so that is raised first.
+ask(qq{SELECT artery.configure_tenant('$tenant', '{"daily_budget": 1000}')});
 my $wish = ask(qq{SELECT artery.queue_ad_change('$tenant', 'campaign_457', 'BUDGET_INCREASE', '{"budget": 100}',
 	'{"budget": 250}', 'maria', adset_id => '2304')});
 ask("SELECT artery.approve_ad_change('$tenant', '$wish', 'maria')");
