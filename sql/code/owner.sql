@@ -237,7 +237,7 @@ $$;
 COMMENT ON FUNCTION artery.resume_owner(text, text, text, text) IS
 'Let the changes of a paused ad set or campaign go on; returns how many were held. They are judged anew.';
 
-CREATE OR REPLACE FUNCTION artery.release_changes(tenant_id text, rules text[])
+CREATE OR REPLACE FUNCTION artery.judge_again(tenant_id text, rules text[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -245,16 +245,16 @@ AS $$
 BEGIN
     -- One that is locked is being claimed, and will be judged by what holds now.
     UPDATE artery.ad_change c SET run_at = artery.moment()
-     WHERE c.tenant_id = release_changes.tenant_id AND c.change_id IN (
+     WHERE c.tenant_id = judge_again.tenant_id AND c.change_id IN (
            SELECT b.change_id FROM artery.ad_change b
-            WHERE b.tenant_id = release_changes.tenant_id AND b.state = 'blocked' AND b.blocked_rule = ANY (rules)
+            WHERE b.tenant_id = judge_again.tenant_id AND b.state = 'blocked' AND b.blocked_rule = ANY (rules)
               FOR UPDATE SKIP LOCKED);
     IF FOUND THEN
         PERFORM artery.wake_worker();
     END IF;
 END
 $$;
-COMMENT ON FUNCTION artery.release_changes(text, text[]) IS
+COMMENT ON FUNCTION artery.judge_again(text, text[]) IS
 'Have the tenant''s changes that certain rules hold back judged again at once.';
 
 CREATE OR REPLACE FUNCTION artery.owner_changed()
@@ -263,7 +263,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM artery.release_changes(NEW.tenant_id, TG_ARGV[0]::text[]);
+    PERFORM artery.judge_again(NEW.tenant_id, TG_ARGV[0]::text[]);
     RETURN NULL;
 END
 $$;
