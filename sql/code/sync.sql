@@ -417,6 +417,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT min(j.run_at) FROM artery.job j
      WHERE j.job_name = 'actuals-sync' AND j.state = 'queued' AND artery.can_sync(j.tenant_id)
+       AND current_setting('artery.enabled')::boolean
 $$;
 COMMENT ON FUNCTION artery.next_sync_at() IS 'When the next job actuals-sync that can be done falls due.';
 
@@ -515,3 +516,18 @@ END
 $$;
 COMMENT ON FUNCTION artery.schedule_syncs() IS
 'Queue actuals-sync for every tenant that was not synced for artery.sync_interval, counted from its token at first; returns when the next one falls due.';
+
+CREATE OR REPLACE VIEW artery.v_ad_accounts WITH (security_barrier) AS
+SELECT t.tenant_id, t.settings ->> 'meta_ad_account_id' AS account_id,
+       EXISTS (SELECT FROM artery.tenant_secret s WHERE s.tenant_id = t.tenant_id AND s.name = 'meta_access_token') AS has_token,
+       a.currency, a.time_zone, a.account_status, a.min_daily_budget, a.amount_spent, a.synced_at,
+       j.state AS sync_state, j.run_at AS sync_at, j.last_error
+  FROM artery.tenant t
+  LEFT JOIN artery.ad_account a ON a.tenant_id = t.tenant_id AND a.account_id = t.settings ->> 'meta_ad_account_id'
+  LEFT JOIN LATERAL (
+       SELECT q.state, q.run_at, q.last_error FROM artery.job q
+        WHERE q.tenant_id = t.tenant_id AND q.job_name = 'actuals-sync'
+        ORDER BY q.state = 'active' DESC, q.state = 'queued' DESC, q.run_at LIMIT 1) j ON true
+ WHERE t.settings ->> 'meta_ad_account_id' IS NOT NULL AND artery.tenant_visible(t.tenant_id);
+COMMENT ON VIEW artery.v_ad_accounts IS
+'Ad accounts of tenants: what Meta said of them, when they were read last, and the job that reads them next or failed to.';

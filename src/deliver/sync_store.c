@@ -14,6 +14,8 @@
 #include "runtime/dbtx.h"
 #include "tenant/tenant.h"
 
+#define LONGEST_WAIT 86400		/* seconds; then it is looked at again */
+
 static ArteryStatement sync_step = {
 	"SELECT lost, problem, stored, skipped, since, until, report_days, listed "
 	"  FROM artery.sync_step($1, $2, $3, $4, $5, $6, $7)",
@@ -177,12 +179,13 @@ list_of(ArrayBuildState *list)
 void
 artery_sync_wait(Sync *sync, int64 seconds)
 {
-	char	   *text = psprintf(INT64_FORMAT, seconds);
+	int64		wait = Min(seconds, LONGEST_WAIT);
+	char	   *text = psprintf(INT64_FORMAT, wait);
 	ArteryScope scope;
 	Datum		values[4] = {CStringGetTextDatum(sync->tenant_id), Int64GetDatum(sync->job_id),
 	Int32GetDatum(sync->attempt), CStringGetTextDatum(text)};
 
-	sync->resume_at = Max(sync->resume_at, artery_clock_moment() + seconds * USECS_PER_SEC);
+	sync->resume_at = Max(sync->resume_at, artery_clock_moment() + wait * USECS_PER_SEC);
 	artery_transaction_begin(&scope, "artery: a sync waits");
 	(void) artery_execute(&renew_job, values, NULL, false, 1);
 	if (!artery_field_bool(0, 1))

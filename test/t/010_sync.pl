@@ -8,7 +8,7 @@ use Test::More;
 use ArteryTest qw(new_cluster add_tenant poll_until move_clock queue_budget state_of);
 
 my $fake = ArteryTest::Fake->start;
-my $node = new_cluster('sync', fake => $fake);
+my $node = new_cluster('sync', fake => $fake, conf => "log_min_messages = debug5\n");
 
 sub query { return $node->safe_psql('postgres', $_[0]) }
 
@@ -134,6 +134,10 @@ $fake->control('PATCH', 'objects/a1', { account_id => '1' });
 $job = sync('acme');
 poll_until(sub { outcome($job) eq 'completed' }, 'another sync');
 is(query("SELECT effective_status FROM artery.ad_state WHERE tenant_id = 'acme' AND ad_id = 'a1'"), 'ACTIVE', 'what is listed again is back');
+
+is(query("SELECT account_id, currency, has_token, synced_at > artery.now() - interval '1 minute', sync_state FROM artery.v_ad_accounts
+	WHERE tenant_id = 'acme'"), '1|USD|t|t|', 'a view tells when it was read');
+ok(!$node->log_contains('token-of-acme'), 'the log knows no token, whatever its level');
 
 $node->stop;
 $fake->stop;

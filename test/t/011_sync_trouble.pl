@@ -276,6 +276,19 @@ poll_until(sub { job_field($job, 'state') eq 'queued' }, 'a tenant that is disab
 is(scalar(asked("act_$crash/insights")), 1, 'nothing more is asked');
 query(q{SELECT artery.configure_tenant('crash', '{"enabled": true}')});
 completes($job, 'it goes on when enabled');
+$node->append_conf('postgresql.conf', 'artery.enabled = off');
+$node->reload;
+poll_until(sub { query('SHOW artery.enabled') eq 'off' }, 'nothing is to be sent');
+my $before = scalar(asked("act_$crash"));
+my $rounds = query('SELECT rounds FROM artery.worker_status()');
+$job = sync('crash');
+query('SELECT artery.wake_worker()');
+poll_until(sub { query('SELECT rounds FROM artery.worker_status()') > $rounds }, 'the worker looks');
+is(scalar(asked("act_$crash")) - $before, 0, 'nor is anything asked');
+is(query("SELECT sync_state, has_token FROM artery.v_ad_accounts WHERE tenant_id = 'crash'"), 'queued|t', 'the sync waits to be seen');
+$node->append_conf('postgresql.conf', 'artery.enabled = on');
+$node->reload;
+completes($job, 'until artery is enabled');
 
 # By itself: an interval after the token was set, then an interval after the last.
 new_account('hourly', 1);
