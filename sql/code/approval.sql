@@ -147,6 +147,7 @@ BEGIN
     v_change.run_at := NULL;
     v_change.sending_value := NULL;
     v_change.sending_from := NULL;
+    v_change.sending_at := NULL;
     v_change.sending_worker := NULL;
     v_change.sending_started := NULL;
     v_change.reached_value := NULL;

@@ -24,6 +24,7 @@ CREATE TABLE artery.ad_change (
     failures         integer NOT NULL DEFAULT 0,
     sending_value    jsonb,
     sending_from     jsonb,
+    sending_at       timestamptz,
     sending_worker   integer,
     sending_started  timestamptz,
     reached_value    jsonb,
@@ -64,6 +65,7 @@ COMMENT ON COLUMN artery.ad_change.attempt IS 'Raised with every claim; whoever 
 COMMENT ON COLUMN artery.ad_change.failures IS 'Failed attempts in a row; being blocked is none.';
 COMMENT ON COLUMN artery.ad_change.sending_value IS 'The step under way or sent last: less than new_value while a large change ramps. NULL as long as nothing may have been sent since the claim.';
 COMMENT ON COLUMN artery.ad_change.sending_from IS 'What was in force when sending_value was judged.';
+COMMENT ON COLUMN artery.ad_change.sending_at IS 'When sending_value was judged: a write may be applied some seconds later even if its sender is gone.';
 COMMENT ON COLUMN artery.ad_change.sending_worker IS 'Process that claimed it last; with sending_started, the start of that process, no later process is taken for it.';
 COMMENT ON COLUMN artery.ad_change.sending_started IS 'Start of the process that claimed it last, by the server''s own clock.';
 COMMENT ON COLUMN artery.ad_change.reached_value IS 'The last step that was applied: how far a ramp has come.';

@@ -21,10 +21,15 @@
 #include "tenant/tenant.h"
 
 #define RECONCILE_AGAIN USECS_PER_MINUTE
+/*
+ * A write whose sender is gone, or whose answer got lost, may still be on its way
+ * through Meta: that it is not applied counts only this long after it was sent.
+ */
+#define WRITE_SETTLES (10 * USECS_PER_SEC)
 
 static ArteryStatement mark_sending = {
 	"UPDATE artery.ad_change SET sending_value = $3, sending_from = $4, checks = $5, blocked_rule = NULL, "
-	"  blocked_detail = NULL, next_allowed_at = NULL, reconcile = false, updated_at = $6 "
+	"  blocked_detail = NULL, next_allowed_at = NULL, reconcile = false, sending_at = $6, updated_at = $6 "
 	"WHERE tenant_id = $1 AND change_id = $2::pg_catalog.uuid",
 	6, {TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, TIMESTAMPTZOID}, NULL
 };
@@ -40,6 +45,7 @@ static ChangeVerdict judge_locked(ChangeClaim *claim, ChangeRow *row, const Live
 								  ArteryScope *scope);
 static void finish(const ChangeRow *row, const char *state, const char *error, const ChangeValue *in_force,
 				   TimestampTz moment);
+static void ask_again(const ChangeRow *row, TimestampTz run_at, int failures, const char *why, TimestampTz moment);
 static bool reconcile(ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, ChangeVerdict *verdict);
 static bool already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_force, TimestampTz moment,
 							ChangeVerdict *verdict);
@@ -107,11 +113,13 @@ reconcile(ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, Chang
 
 	if (in_force->budget == NULL && in_force->status == NULL)
 	{
-		ChangeMove	move = {.state = "unknown",.run_at = moment + RECONCILE_AGAIN,.failures = row->failures + 1,
-			.error = "what is in force could not be read",.maybe_sent = true
-		};
-
-		artery_change_move(row, &move, moment);
+		ask_again(row, moment + RECONCILE_AGAIN, row->failures + 1, "what is in force could not be read", moment);
+		*verdict = VERDICT_BLOCKED;
+		return false;
+	}
+	if (moment < row->sending_at + WRITE_SETTLES && artery_change_same(in_force, &row->from))
+	{
+		ask_again(row, row->sending_at + WRITE_SETTLES, row->failures, "it may still be on its way", moment);
 		*verdict = VERDICT_BLOCKED;
 		return false;
 	}
@@ -139,6 +147,15 @@ reconcile(ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, Chang
 	finish(row, "failed", "Meta took it and did not apply it", in_force, moment);
 	*verdict = VERDICT_REFUSED;
 	return false;
+}
+
+/* Still not known: read once more, then. */
+static void
+ask_again(const ChangeRow *row, TimestampTz run_at, int failures, const char *why, TimestampTz moment)
+{
+	ChangeMove	move = {.state = "unknown",.run_at = run_at,.failures = failures,.error = why,.maybe_sent = true};
+
+	artery_change_move(row, &move, moment);
 }
 
 static void

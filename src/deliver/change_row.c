@@ -16,7 +16,7 @@ static ArteryStatement lock_change = {
 	"       (SELECT n.change_id::pg_catalog.text FROM artery.ad_change n "
 	"         WHERE n.tenant_id = $1 AND n.change_id = c.superseded_by "
 	"           AND n.state <> ALL (ARRAY['rejected', 'cancelled'])), "
-	"       c.new_value, c.old_value, c.sending_value, c.sending_from, c.reached_value "
+	"       c.new_value, c.old_value, c.sending_value, c.sending_from, c.reached_value, c.sending_at "
 	"  FROM artery.ad_change c "
 	" WHERE c.tenant_id = $1 AND c.change_id = $2::pg_catalog.uuid AND c.attempt = $3 AND c.state = 'sending' "
 	"   FOR UPDATE OF c",
@@ -121,6 +121,7 @@ artery_change_lock(const char *tenant_id, const char *change_id, int attempt, Ch
 	row->sending = field_value(14);
 	row->from = field_value(15);
 	row->reached = field_value(16);
+	row->sending_at = artery_field_time(0, 17);
 	return true;
 }
 

@@ -37,6 +37,7 @@ typedef struct ChangeRow
 	ChangeValue old;
 	ChangeValue sending;
 	ChangeValue from;			/* in force before sending */
+	TimestampTz sending_at;		/* when it was judged; DT_NOBEGIN if never */
 	ChangeValue reached;		/* last step of a ramp that was applied */
 	bool		reconcile;
 	bool		dry_run;

@@ -217,6 +217,12 @@ class Api:
         self.faults += [Fault(spec) for spec in (given if isinstance(given, list) else [given])]
         return web.json_response({"faults": len(self.faults)})
 
+    async def add_urgent_faults(self, request):
+        """Before those that are there already."""
+        given = await request.json()
+        self.faults[:0] = [Fault(spec) for spec in (given if isinstance(given, list) else [given])]
+        return web.json_response({"faults": len(self.faults)})
+
     async def clear_faults(self, request):
         self.faults = []
         return web.json_response({})
@@ -263,6 +269,7 @@ class Api:
             web.get("/_control/objects/{id}", self.show_object),
             web.patch("/_control/objects/{id}", self.edit_object),
             web.post("/_control/faults", self.add_faults),
+            web.post("/_control/faults/first", self.add_urgent_faults),
             web.delete("/_control/faults", self.clear_faults),
             web.get("/_control/log", self.show_log),
             web.delete("/_control/log", self.clear_log),
