@@ -4,7 +4,9 @@
  *
  * Each claimed change is a flight with a small state of its own; several are
  * under way at once, and each moves on when its answer comes, so a slow answer
- * holds up nobody else. Transactions are short and only between requests.
+ * holds up nobody else. Transactions are short and only between requests; what
+ * is to be judged or settled at the same moment shares one, and if that fails,
+ * each gets its own.
  *
  * What makes it safe to die anywhere: a change is claimed (state sending) before
  * the first request; the value to send is committed before the write; the
@@ -15,16 +17,12 @@
 #include "artery.h"
 
 #include "access/xact.h"
-#include "lib/ilist.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
-#include "deliver/change.h"
+#include "deliver/flight.h"
 #include "deliver/graph_json.h"
-#include "deliver/http.h"
-#include "deliver/meta.h"
-#include "deliver/throttle.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/guc.h"
@@ -33,45 +31,21 @@
 
 #define CLAIMS_PER_CALL 4		/* then HTTP gets its turn */
 #define CLAIM_INTERVAL (20 * USECS_PER_SEC / 1000)	/* while most places are taken: several at a time cost less */
-#define FIRST_SETTLE_DELAY USECS_PER_SEC
 #define LONGEST_SETTLE_DELAY (30 * USECS_PER_SEC)
 #define LOCKED_WAIT (5 * USECS_PER_SEC)
-#define NO_TOKEN_WAIT 900		/* seconds; setting a token ends it at once */
-
-typedef enum FlightStage
-{
-	FLIGHT_READ,				/* nothing was sent by this claim */
-	FLIGHT_WRITE,				/* the write is under way, or its answer is being looked at */
-	FLIGHT_VERIFY,				/* it was accepted; being read back */
-	FLIGHT_SETTLE				/* only the tables are still to be told */
-} FlightStage;
-
-typedef struct Flight
-{
-	dlist_node	node;			/* in flights */
-	MemoryContext context;		/* holds all of it */
-	FlightStage stage;
-	ChangeClaim claim;
-	MetaCredentials credentials;
-	ThrottleSubject subject;
-	const HttpAnswer *answer;	/* while it is being looked at */
-	double		duration_ms;	/* of all requests so far */
-	ChangeSettlement settlement;	/* in FLIGHT_SETTLE */
-	TimestampTz settle_at;
-	int64		settle_delay;
-} Flight;
+#define NO_TOKEN_WAIT 300		/* seconds; setting a token ends it at once */
+#define TOGETHER 64				/* flights that share a transaction, whose locks others wait for */
 
 typedef void (*FlightStep) (Flight *flight);
 
-static dlist_head flights = DLIST_STATIC_INIT(flights);
 static const char delivery_owner = 0;	/* its address marks our requests */
 
 static void take_answers(void);
-static TimestampTz settle_again(void);
+static void work_off(void);
+static void together(FlightStage stage, FlightStep in_transaction, FlightStep afterwards, FlightStep alone);
+static TimestampTz next_settlement(void);
 static TimestampTz claim_more(void);
 static List *claim_batch(TimestampTz *next_due);
-static Flight *make_flight(const ChangeClaim *claim, MemoryContext parent);
-static void end_flight(Flight *flight);
 static void guarded(Flight *flight, FlightStep step);
 static void recover(Flight *flight, int code, const char *error);
 static void begin(Flight *flight);
@@ -79,7 +53,10 @@ static bool hold_throttled(Flight *flight, const char *error);
 static void on_answer(Flight *flight);
 static void warn_of_version(const HttpAnswer *answer);
 static void on_read(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed);
-static void judge(Flight *flight, const LiveState *live);
+static void look_once_more(Flight *flight);
+static void judge(Flight *flight);
+static void judge_alone(Flight *flight);
+static void on_judged(Flight *flight);
 static void on_written(Flight *flight, const GraphVerdict *verdict);
 static void on_verified(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed);
 static bool is_in_force(const ChangeClaim *claim, const LiveState *live);
@@ -88,7 +65,8 @@ static void doubt(Flight *flight, const GraphVerdict *verdict, const char *error
 static char *describe(Flight *flight, const GraphVerdict *verdict);
 static void hold(Flight *flight, const char *rule, const char *error, int wait_seconds);
 static void settle(Flight *flight, ChangeOutcome outcome, const char *error, int wait_seconds);
-static void settle_now(Flight *flight);
+static void settle_in_transaction(Flight *flight);
+static void settle_alone(Flight *flight);
 
 TimestampTz
 artery_delivery_duty(void)
@@ -96,8 +74,9 @@ artery_delivery_duty(void)
 	TimestampTz next;
 
 	take_answers();
-	next = settle_again();
-	return Min(next, claim_more());
+	work_off();
+	next = claim_more();
+	return Min(next, next_settlement());
 }
 
 static void
@@ -115,25 +94,88 @@ take_answers(void)
 	}
 }
 
-/* Flights whose settlement failed, for example because of a lock. */
-static TimestampTz
-settle_again(void)
+/* Judge what was read, settle what is over. */
+static void
+work_off(void)
 {
-	TimestampTz next = DT_NOEND;
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, &flights)
+	dlist_foreach_modify(iter, &artery_flights)
 	{
 		Flight	   *flight = dlist_container(Flight, node, iter.cur);
 
-		if (flight->stage == FLIGHT_SETTLE && flight->settle_at <= artery_clock_moment())
-			guarded(flight, settle_now);
+		if (flight->stage == FLIGHT_JUDGE)
+			guarded(flight, look_once_more);
 	}
-	dlist_foreach_modify(iter, &flights)
+	together(FLIGHT_JUDGE, judge, on_judged, judge_alone);
+	together(FLIGHT_SETTLE, settle_in_transaction, artery_flight_end, settle_alone);
+}
+
+/* Do a step for all flights at this stage in one transaction, and what follows from it after the commit. */
+static void
+together(FlightStage stage, FlightStep in_transaction, FlightStep afterwards, FlightStep alone)
+{
+	MemoryContext before = CurrentMemoryContext;
+	TimestampTz moment = artery_clock_moment();
+	Flight	   *batch[TOGETHER];
+	volatile int count = 0;
+	volatile bool committed = false;
+	dlist_iter	iter;
+	int			i;
+
+	dlist_foreach(iter, &artery_flights)
 	{
 		Flight	   *flight = dlist_container(Flight, node, iter.cur);
 
-		if (flight->stage == FLIGHT_SETTLE)
+		if (flight->stage == stage && flight->settle_at <= moment && count < TOGETHER)
+			batch[count++] = flight;
+	}
+	if (count == 0)
+		return;
+	PG_TRY();
+	{
+		ArteryScope scope;
+
+		artery_transaction_begin(&scope, stage == FLIGHT_JUDGE ? "artery: judging changes" : "artery: settling changes");
+		for (i = 0; i < count; i++)
+		{
+			MemoryContextSwitchTo(batch[i]->context);
+			in_transaction(batch[i]);
+		}
+		artery_transaction_commit(&scope);
+		committed = true;
+	}
+	PG_CATCH();
+	{
+		/* whose fault it is shows when each is tried alone */
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(before);
+	for (i = 0; i < count; i++)
+	{
+		if (!committed)
+			guarded(batch[i], alone);
+		else if (afterwards == artery_flight_end)
+			artery_flight_end(batch[i]);
+		else
+			guarded(batch[i], afterwards);
+	}
+}
+
+/* Flights whose settlement failed, for example because of a lock, are settled later. */
+static TimestampTz
+next_settlement(void)
+{
+	TimestampTz next = DT_NOEND;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &artery_flights)
+	{
+		Flight	   *flight = dlist_container(Flight, node, iter.cur);
+
+		if (flight->stage == FLIGHT_SETTLE || flight->stage == FLIGHT_JUDGE)
 			next = Min(next, flight->settle_at);
 	}
 	return next;
@@ -160,6 +202,7 @@ claim_more(void)
 		batch = claim_batch(&next_due);
 		foreach(cell, batch)
 			guarded(lfirst(cell), begin);
+		work_off();
 		if (batch == NIL)
 			return next_due;
 	}
@@ -181,73 +224,13 @@ claim_batch(TimestampTz *next_due)
 	artery_throttle_load();
 	claims = artery_change_claim(artery_http_free(), next_due);
 	foreach(cell, claims)
-		batch = lappend(batch, make_flight(lfirst(cell), context));
+		batch = lappend(batch, artery_flight_make(lfirst(cell), context));
 	artery_transaction_commit(&scope);
 
 	/* Only now they are ours; until here an error would have dropped them with the context. */
 	foreach(cell, batch)
-	{
-		Flight	   *flight = lfirst(cell);
-
-		MemoryContextSetParent(flight->context, TopMemoryContext);
-		dlist_push_tail(&flights, &flight->node);
-	}
+		artery_flight_launch(lfirst(cell));
 	return batch;
-}
-
-static char *
-copy_text(const char *text)
-{
-	return text == NULL ? NULL : pstrdup(text);
-}
-
-static Numeric
-copy_numeric(Numeric value)
-{
-	return value == NULL ? NULL : DatumGetNumericCopy(NumericGetDatum(value));
-}
-
-static Flight *
-make_flight(const ChangeClaim *claim, MemoryContext parent)
-{
-	MemoryContext context = AllocSetContextCreate(parent, "artery flight", ALLOCSET_SMALL_SIZES);
-	MemoryContext before = MemoryContextSwitchTo(context);
-	const ArteryTenant *tenant = artery_tenant_find(claim->tenant_id);
-	Flight	   *flight = palloc0(sizeof(Flight));
-
-	flight->context = context;
-	flight->stage = FLIGHT_READ;
-	flight->settle_delay = FIRST_SETTLE_DELAY;
-	flight->claim = *claim;
-	flight->claim.tenant_id = pstrdup(claim->tenant_id);
-	flight->claim.change_id = pstrdup(claim->change_id);
-	flight->claim.campaign_id = copy_text(claim->campaign_id);
-	flight->claim.target_id = pstrdup(claim->target_id);
-	flight->claim.account_id = copy_text(claim->account_id);
-	flight->claim.currency = copy_text(claim->currency);
-	flight->claim.budget = copy_numeric(claim->budget);
-	flight->claim.sending_budget = copy_numeric(claim->sending_budget);
-	flight->claim.status = copy_text(claim->status);
-	flight->credentials.token = artery_tenant_secret(claim->tenant_id, "meta_access_token", NULL);
-	flight->credentials.app_secret = artery_tenant_secret(claim->tenant_id, "meta_app_secret", NULL);
-	flight->subject.tenant_id = flight->claim.tenant_id;
-	flight->subject.account_id = flight->claim.account_id;
-	flight->subject.app_id = tenant == NULL ? NULL : copy_text(tenant->settings.meta_app_id);
-	flight->subject.token = flight->credentials.token;
-	flight->subject.object_id = claim->is_budget && !claim->reconcile ? flight->claim.target_id : NULL;
-	MemoryContextSwitchTo(before);
-	return flight;
-}
-
-static void
-end_flight(Flight *flight)
-{
-	dlist_delete(&flight->node);
-	if (flight->credentials.token != NULL)
-		explicit_bzero(flight->credentials.token, strlen(flight->credentials.token));
-	if (flight->credentials.app_secret != NULL)
-		explicit_bzero(flight->credentials.app_secret, strlen(flight->credentials.app_secret));
-	MemoryContextDelete(flight->context);
 }
 
 /* Run a step of a flight; an error ends that step only, and only this flight's. */
@@ -297,28 +280,27 @@ recover(Flight *flight, int code, const char *error)
 	}
 	flight->settlement.outcome = OUTCOME_UNKNOWN;
 	flight->settlement.not_before = DT_NOBEGIN;
-	if (flight->stage == FLIGHT_READ && is_locked)
+	if (flight->stage <= FLIGHT_JUDGE && is_locked)
 	{
 		flight->settlement.outcome = OUTCOME_THROTTLED; /* somebody works on it: no fault of the change */
 		flight->settlement.rule = "locked";
 		flight->settlement.not_before = artery_clock_moment() + LOCKED_WAIT;
 	}
-	else if (flight->stage == FLIGHT_READ)
+	else if (flight->stage <= FLIGHT_JUDGE)
 		flight->settlement.outcome = OUTCOME_NOT_APPLIED_RETRY;
 	flight->settlement.error = error;
 	flight->settlement.duration_ms = flight->duration_ms;
 	flight->stage = FLIGHT_SETTLE;
-	guarded(flight, settle_now);
+	flight->settle_at = 0;
 }
 
 static void
 begin(Flight *flight)
 {
 	ChangeClaim *claim = &flight->claim;
-	LiveState	unseen = {false, NULL, NULL};
 
 	if (claim->dry_run && !claim->reconcile)
-		judge(flight, &unseen);
+		flight->stage = FLIGHT_JUDGE;	/* by what is known */
 	else if (flight->credentials.token == NULL)
 		hold(flight, "token", "no meta_access_token is set", NO_TOKEN_WAIT);
 	else if (!hold_throttled(flight, NULL))
@@ -402,32 +384,57 @@ on_read(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed)
 		settle(flight, OUTCOME_FAILED,
 			   psprintf("%s has a lifetime budget; only daily budgets are changed", claim->target_id), 0);
 	else
-		judge(flight, &object.live);
+	{
+		flight->live = object.live;
+		flight->stage = FLIGHT_JUDGE;
+	}
 }
 
-/* Ask the guard and write down what is to be sent; only then send it. */
+/* The last moment at which nothing was sent: does nothing stop it? */
 static void
-judge(Flight *flight, const LiveState *live)
+look_once_more(Flight *flight)
 {
-	ChangeClaim *claim = &flight->claim;
-	ChangeVerdict verdict;
+	if (!artery_settings.enabled)
+		hold(flight, "disabled", "artery.enabled is off", 0);
+	else if (!flight->claim.dry_run)
+		(void) hold_throttled(flight, NULL);	/* another answer may have taught it meanwhile */
+}
+
+/* Within a transaction: ask the guard and write down what is to be sent. */
+static void
+judge(Flight *flight)
+{
+	const ArteryTenant *tenant = artery_tenant_find(flight->claim.tenant_id);
+
+	flight->halted = tenant == NULL || !tenant->settings.enabled ||
+		(tenant->settings.dry_run && !flight->claim.dry_run);
+	if (!flight->halted)
+		flight->verdict = artery_change_judge(&flight->claim, &flight->live);
+}
+
+static void
+judge_alone(Flight *flight)
+{
 	ArteryScope scope;
 
-	if (!artery_settings.enabled)
-	{
-		hold(flight, "disabled", "artery.enabled is off", 0);
-		return;
-	}
-	if (!claim->dry_run && hold_throttled(flight, NULL))
-		return;					/* another answer taught it meanwhile */
 	artery_transaction_begin(&scope, "artery: judging a change");
 	MemoryContextSwitchTo(flight->context);
-	verdict = artery_change_judge(claim, live);
+	judge(flight);
 	artery_transaction_commit(&scope);
 	MemoryContextSwitchTo(flight->context);
+	on_judged(flight);
+}
 
-	if (verdict != VERDICT_SEND)
-		end_flight(flight);		/* settled with the verdict, or not ours any more */
+/* What is to be sent is written down; only now it is sent. */
+static void
+on_judged(Flight *flight)
+{
+	ChangeClaim *claim = &flight->claim;
+
+	if (flight->halted)
+		hold(flight, "disabled", "the tenant was turned off or to dry run", 0);
+	else if (flight->verdict != VERDICT_SEND)
+		artery_flight_end(flight);	/* settled with the verdict, or not ours any more */
 	else if (claim->dry_run)
 		settle(flight, OUTCOME_APPLIED, NULL, 0);
 	else
@@ -556,19 +563,27 @@ settle(Flight *flight, ChangeOutcome outcome, const char *error, int wait_second
 	else if (wait_seconds > 0)
 		settlement->not_before = artery_clock_moment() + wait_seconds * USECS_PER_SEC;
 	flight->stage = FLIGHT_SETTLE;
-	settle_now(flight);
+	flight->settle_at = 0;
 }
 
 static void
-settle_now(Flight *flight)
+settle_in_transaction(Flight *flight)
 {
 	ChangeSettlement *settlement = &flight->settlement;
-	ArteryScope scope;
 
-	artery_transaction_begin(&scope, "artery: settling a change");
 	if (settlement->not_before == DT_NOEND && !artery_throttle_stands(flight->claim.tenant_id, settlement->rule))
 		settlement->not_before = artery_clock_moment();
 	(void) artery_change_settle(&flight->claim, settlement);
+}
+
+static void
+settle_alone(Flight *flight)
+{
+	ArteryScope scope;
+
+	artery_transaction_begin(&scope, "artery: settling a change");
+	MemoryContextSwitchTo(flight->context);
+	settle_in_transaction(flight);
 	artery_transaction_commit(&scope);
-	end_flight(flight);
+	artery_flight_end(flight);
 }

@@ -31,7 +31,8 @@
 #endif
 
 #define MAX_HEADER 8192			/* longest kept value of a header */
-#define MAX_EVENTS 32
+#define MAX_EVENTS 256
+#define KEPT_CONNECTIONS 256	/* the most that may be under way */
 
 struct HttpRequest
 {
@@ -45,6 +46,9 @@ struct HttpRequest
 	char	   *kept[HTTP_HEADERS];
 	char	   *body;
 	size_t		capacity;
+	char	   *outgoing;		/* what is sent, NULL for none */
+	size_t		outgoing_length;
+	size_t		outgoing_sent;
 	HttpAnswer	answer;
 };
 
@@ -64,9 +68,10 @@ static uint64 finished_total = 0;
 static void prepare(void);
 static bool is_allowed(const char *url);
 static HttpRequest *make_request(const char *method, const char *url, const char *const *headers, const char *body);
-static CURLcode set_options(HttpRequest *request, const char *method, const char *url, const char *body);
+static CURLcode set_options(HttpRequest *request, const char *method, const char *url);
 static int	on_socket(CURL *easy, curl_socket_t socket, int what, void *user, void *socket_user);
 static int	on_timer(CURLM *which, long timeout_ms, void *user);
+static size_t on_outgoing(char *buffer, size_t size, size_t count, void *user);
 static size_t on_body(char *data, size_t size, size_t count, void *user);
 static size_t on_header(char *data, size_t size, size_t count, void *user);
 static void finish(HttpRequest *request, CURLcode code);
@@ -151,6 +156,7 @@ prepare(void)
 	if (multi == NULL ||
 		curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK ||
 		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long) KEPT_CONNECTIONS) != CURLM_OK ||
 		curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING) != CURLM_OK)
 	{
 		multi = NULL;
@@ -189,7 +195,13 @@ make_request(const char *method, const char *url, const char *const *headers, co
 		if (ok)
 			request->headers = longer;
 	}
-	ok = ok && set_options(request, method, url, body) == CURLE_OK;
+	if (ok && body != NULL)
+	{
+		request->outgoing = strdup(body);
+		request->outgoing_length = strlen(body);
+		ok = request->outgoing != NULL;
+	}
+	ok = ok && set_options(request, method, url) == CURLE_OK;
 
 	sigprocmask(SIG_SETMASK, &BlockSig, &before);
 	ok = ok && curl_multi_add_handle(multi, request->easy) == CURLM_OK;
@@ -200,6 +212,7 @@ make_request(const char *method, const char *url, const char *const *headers, co
 	if (request->easy != NULL)
 		curl_easy_cleanup(request->easy);
 	curl_slist_free_all(request->headers);
+	free(request->outgoing);
 	free(request);
 	return NULL;
 }
@@ -212,7 +225,7 @@ make_request(const char *method, const char *url, const char *const *headers, co
 	} while (0)
 
 static CURLcode
-set_options(HttpRequest *request, const char *method, const char *url, const char *body)
+set_options(HttpRequest *request, const char *method, const char *url)
 {
 	CURL	   *easy = request->easy;
 	CURLcode	code = CURLE_OK;
@@ -237,7 +250,6 @@ set_options(HttpRequest *request, const char *method, const char *url, const cha
 	SET(CURLOPT_USERAGENT, "artery/" ARTERY_VERSION);
 	SET(CURLOPT_TIMEOUT_MS, (long) artery_settings.http_timeout);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) artery_settings.http_connect_timeout);
-	SET(CURLOPT_MAXCONNECTS, (long) 16);
 	SET(CURLOPT_HTTPHEADER, request->headers);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, request);
@@ -247,9 +259,11 @@ set_options(HttpRequest *request, const char *method, const char *url, const cha
 	if (is_post)
 	{
 		SET(CURLOPT_POST, 1L);
-		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) (body ? strlen(body) : 0));
-		SET(CURLOPT_COPYPOSTFIELDS, body ? body : "");
-		SET(CURLOPT_FRESH_CONNECT, 1L);
+		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->outgoing_length);
+		SET(CURLOPT_READFUNCTION, on_outgoing);
+		SET(CURLOPT_READDATA, request);
+		if (request->outgoing_length == 0)
+			SET(CURLOPT_FRESH_CONNECT, 1L); /* without a body nothing keeps it from being repeated */
 	}
 	else
 		SET(CURLOPT_HTTPGET, 1L);
@@ -287,6 +301,24 @@ on_timer(CURLM *which, long timeout_ms, void *user)
 	timer_ms = timeout_ms;
 	INSTR_TIME_SET_CURRENT(timer_set);
 	return 0;
+}
+
+/*
+ * What a POST sends. On a connection that was used before, libcurl repeats a
+ * request whose answer never came. That must not happen to a write, and cannot
+ * once the first byte of the body was taken: there is no way to rewind here, so
+ * libcurl gives up (CURLE_SEND_FAIL_REWIND). Without its body a request cannot
+ * have been acted upon, so until then a repetition is harmless.
+ */
+static size_t
+on_outgoing(char *buffer, size_t size, size_t count, void *user)
+{
+	HttpRequest *request = user;
+	size_t		length = Min(size * count, request->outgoing_length - request->outgoing_sent);
+
+	memcpy(buffer, request->outgoing + request->outgoing_sent, length);
+	request->outgoing_sent += length;
+	return length;
 }
 
 static size_t
@@ -486,6 +518,9 @@ artery_http_release(HttpRequest *request)
 	for (i = 0; i < HTTP_HEADERS; i++)
 		free(request->kept[i]);
 	free(request->body);
+	if (request->outgoing != NULL)
+		explicit_bzero(request->outgoing, request->outgoing_length);	/* holds the proof */
+	free(request->outgoing);
 	free(request);
 }
 

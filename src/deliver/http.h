@@ -60,8 +60,8 @@ extern int	artery_http_free(void);
 /*
  * Submit a request. owner tells whose answer it is, user comes back with it;
  * method is GET or POST; headers is a NULL-terminated array of "Name: value";
- * body may be NULL and is copied. A POST always gets a connection of its own:
- * on a reused one libcurl itself repeats a request whose answer never came.
+ * body may be NULL and is copied. A POST is submitted to the network once,
+ * whatever becomes of its connection; a GET may be repeated.
  * Error 55000 if the address is neither https nor, where allowed, this machine;
  * 53000 if there is no place or libcurl refuses.
  */

@@ -53,7 +53,8 @@ class Api:
         entry = {"n": len(self.log) + 1, "at": self.graph.now(), "method": request.method, "path": request.path,
                  "params": {name: value for name, value in params.items() if name != "access_token"},
                  "token_in_url": "access_token" in request.query,
-                 "has_proof": "appsecret_proof" in params, "status": None, "fault": None}
+                 "has_proof": "appsecret_proof" in params, "status": None, "fault": None,
+                 "connection": (request.transport.get_extra_info("peername") or (None, None))[1]}
         self.log.append(entry)
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)

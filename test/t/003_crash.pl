@@ -64,6 +64,8 @@ for my $kind (qw(close_after close_before))
 	is_deeply([ $fake->changes($adset) ], [11000], "$kind: set once");
 	like(outcomes($id), qr/unknown reconciled/, "$kind: after it had been unknown");
 	is(scalar($fake->requests('POST', $adset)), $kind eq 'close_after' ? 1 : 2, "$kind: written no more often than needed");
+	is(($fake->requests('POST', $adset))[0]{connection}, ($fake->requests('GET', $adset))[0]{connection},
+		"$kind: though on a connection used before, where libcurl would repeat it");
 }
 
 # Somebody else changes the budget while the outcome is unknown: theirs stands.

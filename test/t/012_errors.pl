@@ -12,6 +12,7 @@ use ArteryTest qw(new_cluster add_tenant poll_until queue_budget state_of move_c
 my $fake = ArteryTest::Fake->start;
 my $node = new_cluster('errors', fake => $fake);
 my @cases = @{ decode_json(slurp_file("$FindBin::RealBin/../fixtures/graph_answers.json")) };
+my $count = 0;
 my %expected = (
 	permanent => [ 'failed', '' ], retry_later => [ 'retry', '' ], shrink_and_retry => [ 'retry', '' ],
 	ambiguous => [ 'unknown', '' ], throttle => [ 'blocked', '' ], throttle_object => [ 'blocked', 'object_throttle' ],
@@ -24,7 +25,7 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 sub begin
 {
 	my ($case) = @_;
-	my $n = ++$begin::count;
+	my $n = ++$count;
 	my $account = ($case->{headers} // {})->{'X-Business-Use-Case-Usage'} // ($case->{headers} // {})->{'x-business-use-case-usage'};
 
 	($account) = $account ? $account =~ /"(\d+)"/ : 5000 + $n;
