@@ -94,7 +94,10 @@ SQL
 \set d random(1, 20000)
 WITH found AS (SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp FROM bench_capture.click c WHERE c.tenant_id = 'bench_capture' AND c.fingerprint_hash = encode(sha256((:d)::text::bytea), 'hex') AND c.click_timestamp <= now() ORDER BY c.click_timestamp DESC LIMIT 1), stored AS (INSERT INTO bench_capture.conversion (tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, fingerprint_hash, ip_address, user_agent, is_synthetic, success, attributed_click_id, attribution_method, attribution_confidence, attribution_window_hours, ad_id, adset_id, campaign_id, candidates, reason, best_click_id, best_confidence, attributed_at) SELECT 'bench_capture', 'conversion-' || :n, 'lead', 100, now(), encode(sha256((:d)::text::bytea), 'hex'), '203.0.113.45', 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)', false, true, f.click_id, 'fingerprint', 0.9, 1.0, f.ad_id, f.adset_id, f.campaign_id, 1, 'The device fingerprint matched 5 clicks; the newest was 1.0 hours before.', f.click_id, 0.9, now() FROM found f RETURNING conversion_id) INSERT INTO bench_capture.log (tenant_id, conversion_id, attempt_number, layer_1_result, layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, processing_time_ms, logged_at) SELECT 'bench_capture', s.conversion_id, 1, 'no_param', 'success', 'not_attempted', 'fingerprint', 0.9, true, 1, 0.1, now() FROM stored s;
 SQL
-    compare 'attribute_conversion / SELECT and two INSERTs' "$work/attribute.sql" "$work/bare_attribution.sql"
+    compare 'attribute_conversion, layered / SELECT and two INSERTs' "$work/attribute.sql" "$work/bare_attribution.sql"
+    sql -c "SELECT artery.configure_tenant('bench_capture', '{\"attribution_model\": \"calibrated\"}')" \
+        -c "SELECT artery.fold_attribution_state('bench_capture')" >/dev/null
+    compare 'attribute_conversion, calibrated / the same (aim 0.40)' "$work/attribute.sql" "$work/bare_attribution.sql"
 }
 
 fingerprint() {
@@ -115,4 +118,8 @@ sql -c "SET client_min_messages = warning" -c "DROP SCHEMA bench_capture CASCADE
     -c "DELETE FROM artery.click_tracking WHERE tenant_id = 'bench_capture'" \
     -c "DELETE FROM artery.conversion_tracking WHERE tenant_id = 'bench_capture'" \
     -c "DELETE FROM artery.attribution_performance_log WHERE tenant_id = 'bench_capture'" \
+    -c "DELETE FROM artery.conversion_trace WHERE tenant_id = 'bench_capture'" \
+    -c "DELETE FROM artery.attribution_delta WHERE tenant_id = 'bench_capture'" \
+    -c "DELETE FROM artery.attribution_value WHERE tenant_id = 'bench_capture'" \
+    -c "DELETE FROM artery.attribution_state WHERE tenant_id = 'bench_capture'" \
     -c "DELETE FROM artery.tenant WHERE tenant_id = 'bench_capture'"

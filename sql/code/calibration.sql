@@ -42,7 +42,8 @@ AS $$
         SELECT c.click_timestamp AS at, c.sighting,
                artery.click_values(c.ip_address, c.fingerprint_hash, c.hardware_key, c.agent_key, c.sighting) AS keys
           FROM artery.click_tracking c
-         WHERE c.tenant_id = count_clicks.tenant_id AND c.tracked_at > after AND c.tracked_at <= until),
+         WHERE c.tenant_id = count_clicks.tenant_id AND c.tracked_at > '-infinity' AND c.tracked_at > after
+           AND c.tracked_at <= until),
     span AS MATERIALIZED (SELECT count(*) AS clicks, min(f.at) AS oldest, max(f.at) AS newest FROM fresh f),
     counted AS (
         INSERT INTO artery.attribution_value AS v (tenant_id, value_key, occurrences, counted_at)
@@ -133,7 +134,8 @@ BEGIN
     v_until := v_horizon.until;
     IF batch IS NOT NULL THEN
         SELECT c.tracked_at INTO v_last FROM artery.click_tracking c
-         WHERE c.tenant_id = fold_attribution.tenant_id AND c.tracked_at > v_state.counted_until AND c.tracked_at <= v_until
+         WHERE c.tenant_id = fold_attribution.tenant_id AND c.tracked_at > '-infinity'
+           AND c.tracked_at > v_state.counted_until AND c.tracked_at <= v_until
          ORDER BY c.tracked_at OFFSET batch LIMIT 1;
     END IF;
     v_until := coalesce(v_last, v_until);
