@@ -31,6 +31,20 @@ static ArteryStatement update_status = {
 	" WHERE tenant_id = $1 AND (budget_owner_id = $2 OR campaign_id = $2)",
 	4, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
+/* In the order in which a sync takes them. */
+static ArteryStatement update_ads = {
+	"WITH locked AS ("
+	"  SELECT ad_id, CASE WHEN adset_id = $2 THEN 'ADSET_PAUSED' ELSE 'CAMPAIGN_PAUSED' END AS paused "
+	"    FROM artery.ad_state WHERE tenant_id = $1 AND (ad_id = $2 OR adset_id = $2 OR campaign_id = $2) "
+	"   ORDER BY ad_id FOR UPDATE) "
+	"UPDATE artery.ad_state s SET updated_at = $4, effective_status = CASE "
+	"    WHEN s.ad_id = $2 AND s.effective_status = ANY (ARRAY['ACTIVE', 'PAUSED']) THEN $3 "
+	"    WHEN s.ad_id <> $2 AND s.effective_status = 'ACTIVE' AND $3 = 'PAUSED' THEN l.paused "
+	"    WHEN s.ad_id <> $2 AND s.effective_status = l.paused AND $3 = 'ACTIVE' THEN 'ACTIVE' "
+	"    ELSE s.effective_status END "
+	"  FROM locked l WHERE s.tenant_id = $1 AND s.ad_id = l.ad_id",
+	4, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+};
 
 static void settle_locked(ChangeRow *row, const ChangeSettlement *settlement, TimestampTz moment);
 
@@ -106,6 +120,7 @@ note_status(const ChangeRow *row, TimestampTz moment)
 	values[2] = CStringGetTextDatum(row->sending.status);
 	values[3] = TimestampTzGetDatum(moment);
 	(void) artery_execute(&update_status, values, NULL, false, 0);
+	(void) artery_execute(&update_ads, values, NULL, false, 0);
 }
 
 void

@@ -119,6 +119,15 @@ is(query("SELECT count(*) FROM artery.budget_observation WHERE tenant_id = 'acme
 is(query("SELECT count(*) FROM artery.ad_day WHERE tenant_id = 'acme' AND updated_at > '$updated'"), '1',
 	'a day that stays is not written anew');
 
+# A status we set ourselves is known at once.
+my $change = query(q{WITH queued AS MATERIALIZED (
+	SELECT artery.queue_ad_change('acme', 'c1', 'STATUS_CHANGE', '{"status": "PAUSED"}', '{"status": "ACTIVE"}', 'test',
+		adset_id => 's2') AS id)
+	SELECT id FROM queued, LATERAL artery.approve_ad_change('acme', id, 'boss')});
+poll_until(sub { state_of($node, $change) eq 'completed' }, 'an ad set is resumed');
+is(query("SELECT string_agg(ad_id || ' ' || effective_status, ', ' ORDER BY ad_id) FROM artery.ad_state WHERE tenant_id = 'acme' AND campaign_id = 'c1'"),
+	'a1 ACTIVE, a2 ACTIVE', 'and its ad with it');
+
 # What is archived or deleted is no longer listed, and decided on no more; a moment later it may be back.
 $fake->control('PATCH', 'objects/s1', { account_id => '99' });
 $fake->control('PATCH', 'objects/a1', { account_id => '99' });
