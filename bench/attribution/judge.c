@@ -445,7 +445,7 @@ main(int argc, char **argv)
 			memset(&run->conversion, 0, sizeof(run->conversion));
 			run->conversion.os = conversion->sight.os;
 			run->conversion.browser = conversion->sight.browser;
-			run->conversion.days = artery_calibrated_days(conversion->at);
+			run->conversion.days = conversion->at;
 			fill_counts(run, &conversion->sight, conversion->at, &run->conversion.counts);
 			run->conversion.shared = artery_calibrated_shared(run->conversion.counts.block);
 			collect(run, conversion);

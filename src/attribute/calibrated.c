@@ -29,11 +29,12 @@ static const double bin_prior[] = {0.9, 0.8, 0.75, 0.78, 0.82, 0.9, 0.95, 0.98, 
 #define BIN_CEILING 1.15		/* most that calibration raises a confidence by */
 #define HIGHEST_CONFIDENCE 0.9999
 #define REPEATS_PER_DAY 0.15	/* clicks a person adds after one */
-#define MISSED_SELECTION 2.0	/* ids survive less where clicks are hard to find */
-#define OTHER_DEVICE 0.06		/* share of conversions on another device, which no label shows */
+#define LN_2 0.69314718055994531
+#define MOST_UNSEEN 0.85		/* share of clicks that no index range brings */
 #define ORGANIC_PER_MATCHED 1.6 /* a new tenant's organic rate, to that of conversions without id from clicks */
+#define LEAST_ORGANIC_SHARE 0.1 /* of the conversions from clicks */
 #define LEAST_ORGANIC 0.02		/* a day */
-#define LABEL_LAG_WEIGHT 0.25	/* labels lean to short lags, so they say less of them */
+#define LABEL_LAG_WEIGHT 0.02	/* ids are lost with time, so labels say little of lags */
 #define LEAST_MASS 1e-6			/* of a candidate to be learnt from */
 #define LEAST_TOUCH 0.001		/* of a candidate for last touch */
 
@@ -47,6 +48,7 @@ static double network_ratio(const CalibratedState *state, const CalibratedConver
 							const CalibratedCandidate *candidate);
 static double density_per_day(const CalibratedState *state, double lag_hours);
 static double click_rate(const CalibratedState *state, int click_class);
+static double unseen_share(const CalibratedState *state, int lag);
 static double rest_weight(const CalibratedState *state, const CalibratedConversion *conversion);
 static double organic_rate(const CalibratedState *state, const CalibratedConversion *conversion);
 static void last_touch(CalibratedCandidate *candidates, int count, CalibratedPairOdds pair_odds, void *arg);
@@ -121,12 +123,18 @@ artery_calibrated_shared(double block_clicks)
 	return block_clicks < 6 ? 0 : block_clicks < 30 ? 1 : 2;
 }
 
-double
-artery_calibrated_days(double days)
+/* The days that a fading sum stands for, some days after its beginning. */
+static double
+fading_days(double days, double half_life)
 {
-	double		mean_life = CALIBRATED_HALF_LIFE_DAYS / 0.69314718055994531;
+	return half_life / LN_2 * (1 - exp2(-Max2(days, 0) / half_life));
+}
 
-	return mean_life * (1 - exp(-Max2(days, 0) / mean_life));
+/* What is counted of a week's clicks, as a number a day. */
+static double
+per_day(double count, const CalibratedConversion *conversion)
+{
+	return count / CALIBRATED_WINDOW_DAYS / Max2(1 - exp2(-conversion->days / CALIBRATED_COUNT_HALF_LIFE_DAYS), 0.1);
 }
 
 static void
@@ -160,6 +168,13 @@ init_agreement(CalibratedState *state)
 		for (b = 0; b < CALIBRATED_LAGS; b++)
 			for (k = 0; k < CALIBRATED_NETWORKS; k++)
 				state->network[c][b][k] = ROW_WEIGHT * network[c][b][k];
+	for (b = 0; b < CALIBRATED_LAGS; b++)
+	{
+		for (k = 0; k < CALIBRATED_DEVICES; k++)
+			state->home_device[b][k] = ROW_WEIGHT * (in_app[b][k] + browser[b][k]) / 2;
+		for (k = 0; k < CALIBRATED_NETWORKS; k++)
+			state->label_network[b][k < 2 ? k : 2] += ROW_WEIGHT * network[0][b][k];
+	}
 }
 
 void
@@ -179,11 +194,8 @@ artery_calibrated_init(CalibratedState *state)
 
 		state->density[k] = DENSITY_WEIGHT * (upper - lower);
 	}
-	for (k = 0; k < CALIBRATED_LAGS; k++)
-	{
-		state->labels[k] = 10;
-		state->missed[k] = 0.5;
-	}
+	state->hash_labels = 10;
+	state->hash_missed = 0.5;
 	for (k = 0; k < CALIBRATED_CLASSES; k++)
 	{
 		state->clicks[k] = PRIOR_CLICKS;
@@ -259,8 +271,13 @@ artery_calibrated_learn_labelled(const CalibratedState *state, const CalibratedV
 		learnt->bin_predicted[bin] += Min2(verdict->raw / Max2(1 - verdict->none, 0.01), 1);
 		learnt->bin_hits[bin] += verdict->best == truth;
 	}
-	learnt->labels[lag] += 1;
-	learnt->missed[lag] += truth < 0;
+	if (truth_view->network != CALIBRATED_UNKNOWN_NETWORK)
+		learnt->label_network[lag][Min2(truth_view->network, 2)] += 1;
+	if (truth_view->network >= CALIBRATED_OTHER_BLOCK && (truth_view->device & ~3) == 0)
+	{
+		learnt->hash_labels += 1;
+		learnt->hash_missed += truth < 0;
+	}
 	learn_agreement(truth_view, 1 - other, 1, learnt);
 	if (single_device(truth_view->device) >= 0)
 		learnt->device[truth_view->click_class][lag][3] += other;
@@ -272,6 +289,9 @@ artery_calibrated_learn_unlabelled(const CalibratedState *state, const Calibrate
 								   const CalibratedCandidate *candidates, int count,
 								   const CalibratedVerdict *verdict, CalibratedState *learnt)
 {
+	double		whole;
+	double		all = 0;
+	int			lag;
 	int			i;
 
 	for (i = 0; i < count; i++)
@@ -280,14 +300,18 @@ artery_calibrated_learn_unlabelled(const CalibratedState *state, const Calibrate
 
 		if (mass < LEAST_MASS)
 			continue;
-		learnt->density[density_bucket(candidates[i].lag_hours)] += mass;
+		lag = lag_bucket(candidates[i].lag_hours);
+		/* each that is seen stands for others that are not */
+		whole = mass / (1 - unseen_share(state, lag));
+		learnt->density[density_bucket(candidates[i].lag_hours)] += whole;
+		learnt->matched[candidates[i].click_class] += whole;
+		all += whole;
 		learn_agreement(&candidates[i], mass, mass, learnt);
-		learnt->matched[candidates[i].click_class] += mass;
+		if (candidates[i].network == CALIBRATED_SAME_ADDRESS && single_device(candidates[i].device) >= 0)
+			learnt->home_device[lag][single_device(candidates[i].device)] += mass;
 	}
-	/* those from unseen clicks count for the rates too, or the rates would sink with every cut */
-	for (i = 0; i < CALIBRATED_CLASSES; i++)
-		learnt->matched[i] += verdict->rest * row_share(state->matched, CALIBRATED_CLASSES, i);
-	learnt->organic += verdict->none;
+	/* what clicks do not account for, be they seen or not; the sum is right though single terms may be negative */
+	learnt->organic += 1 - all;
 	if (conversion->shared >= 0)
 		learnt->base_shared[conversion->shared] += verdict->none;
 	learnt->organic_browser[conversion->os][conversion->browser] += verdict->none;
@@ -298,7 +322,7 @@ static double
 device_chance(const CalibratedState *state, const CalibratedConversion *conversion, int device, int browser)
 {
 	const CalibratedCounts *n = &conversion->counts;
-	double		hardware = Max2(n->hardware - 1 + 1.6, 1.6) / (n->window + 10);
+	double		hardware = Max2(n->hardware - 1 + 1.2, 1.2) / (n->window + 10);
 	double		browsers = 0;
 	double		same_browser;
 	double		same_agent;
@@ -354,7 +378,7 @@ network_chance(const CalibratedState *state, const CalibratedConversion *convers
 			   const CalibratedCandidate *candidate)
 {
 	const CalibratedCounts *n = &conversion->counts;
-	double		ip = 0.2 / (n->window + 1e4) + Max2(n->ip - candidate->ip_same_device - 0.5, 0) / (n->window + 1);
+	double		ip = 0.2 / (n->window + 3500) + Max2(n->ip - candidate->ip_same_device - 0.5, 0) / (n->window + 1);
 	double		block;
 
 	if (candidate->network == CALIBRATED_SAME_ADDRESS)
@@ -393,35 +417,58 @@ click_rate(const CalibratedState *state, int click_class)
 }
 
 /*
- * Clicks that no index range brought. Labels tell how often that happens, but
- * for another device, of which labels know nothing.
+ * Of conversions without id from clicks of a lag, the share whose click no index
+ * range brings: other browser on another network, other device away from home,
+ * fingerprint too common. Labels cannot tell it directly, since ids are lost most
+ * where clicks are hard to find. But devices and networks change independently:
+ * how devices change is seen at the click's own address, where every device is
+ * found, and how networks change is seen from labels.
  */
+static double
+unseen_share(const CalibratedState *state, int lag)
+{
+	const double *device = state->home_device[lag];
+	double		same_block = row_share(state->label_network[lag], 3, 1);
+	double		other = row_share(state->label_network[lag], 3, 2);
+	double		share = (row_share(device, CALIBRATED_DEVICES, 0) + row_share(device, CALIBRATED_DEVICES, 1)) * other *
+		state->hash_missed / state->hash_labels +
+		row_share(device, CALIBRATED_DEVICES, 2) * other +
+		row_share(device, CALIBRATED_DEVICES, 3) * (same_block + other);
+
+	return Min2(share, MOST_UNSEEN);
+}
+
 static double
 rest_weight(const CalibratedState *state, const CalibratedConversion *conversion)
 {
 	double		lambda = 0;
-	double		missed = 0;
+	double		unseen = 0;
 	int			c;
 
 	for (c = 0; c < CALIBRATED_CLASSES; c++)
-		lambda += click_rate(state, c) * conversion->counts.clicks_class[c] / CALIBRATED_WINDOW_DAYS;
+		lambda += click_rate(state, c) * per_day(conversion->counts.clicks_class[c], conversion);
 	for (c = 0; c < CALIBRATED_DENSITY; c++)
 	{
 		int			b = lag_bucket((density_edges[c] + density_edges[c + 1]) / 2);
 
-		missed += row_share(state->density, CALIBRATED_DENSITY, c) * state->missed[b] / state->labels[b];
+		unseen += row_share(state->density, CALIBRATED_DENSITY, c) * unseen_share(state, b);
 	}
-	return lambda * Min2(missed * MISSED_SELECTION + OTHER_DEVICE, 0.9);
+	return lambda * unseen;
 }
 
 /* Organic conversions a day. */
 static double
 organic_rate(const CalibratedState *state, const CalibratedConversion *conversion)
 {
-	double		expected = Max2(conversion->counts.window / CALIBRATED_WINDOW_DAYS * PRIOR_RATE * ORGANIC_PER_MATCHED,
+	double		expected = Max2(per_day(conversion->counts.window, conversion) * PRIOR_RATE * ORGANIC_PER_MATCHED,
 								LEAST_ORGANIC);
+	double		matched = 0;
+	int			c;
 
-	return (state->organic + 0.8) / (conversion->days + 2 / expected);
+	for (c = 0; c < CALIBRATED_CLASSES; c++)
+		matched += state->matched[c] - PRIOR_CLICKS * PRIOR_RATE;
+	return (Max2(state->organic, LEAST_ORGANIC_SHARE * matched) + 0.8) /
+		(fading_days(conversion->days, CALIBRATED_HALF_LIFE_DAYS) + 2 / expected);
 }
 
 /* Of two clicks of one person the newer one earns it: mass moves from the older. */

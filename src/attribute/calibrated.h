@@ -69,8 +69,10 @@ typedef struct CalibratedState
 	double		base_shared[CALIBRATED_SHARED]; /* sharedness of organic conversions' blocks */
 	double		density[CALIBRATED_DENSITY];	/* lags */
 	double		organic_browser[CALIBRATED_OS][CALIBRATED_BROWSERS];
-	double		labels[CALIBRATED_LAGS];	/* conversions whose id survived */
-	double		missed[CALIBRATED_LAGS];	/* of them, whose click no index range brought */
+	double		label_network[CALIBRATED_LAGS][3];	/* conversions whose id survived: same address, block, other */
+	double		hash_labels;	/* of them, with the same fingerprint on another network */
+	double		hash_missed;	/* and of these, whose click no index range brought */
+	double		home_device[CALIBRATED_LAGS][CALIBRATED_DEVICES];	/* conversions without id at the click's address */
 	double		bin_count[CALIBRATED_BINS];
 	double		bin_predicted[CALIBRATED_BINS];
 	double		bin_hits[CALIBRATED_BINS];
@@ -95,7 +97,7 @@ typedef struct CalibratedConversion
 	int			os;
 	int			browser;
 	int			shared;			/* sharedness of its block, -1 if its address is unknown */
-	double		days;			/* for how long the tenant is known, at most that of the half-life: see calibrated_days */
+	double		days;			/* since the tenant's first click or conversion */
 	CalibratedCounts counts;
 } CalibratedConversion;
 
@@ -132,9 +134,6 @@ extern int	artery_calibrated_class(int os, bool in_app);
 
 /* Sharedness of a block by its clicks in a week. */
 extern int	artery_calibrated_shared(double block_clicks);
-
-/* Time that counts of conversions stand for, after days, as old ones fade. */
-extern double artery_calibrated_days(double days);
 
 /* Factory priors, as of day one. */
 extern void artery_calibrated_init(CalibratedState *state);

@@ -97,7 +97,7 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, CalibratedState *state,
 	for (i = 0; i < CALIBRATED_NUMBERS; i++)
 		number[i] = Max(number[i] * 0.01, number[i] + learnt[i] * keep);
 	if (kept.known_since != DT_NOBEGIN)
-		*days = artery_calibrated_days((Max(at, kept.learnt_at) - kept.known_since) / (double) USECS_PER_DAY);
+		*days = (Max(at, kept.learnt_at) - kept.known_since) / (double) USECS_PER_DAY;
 }
 
 void

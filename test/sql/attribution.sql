@@ -100,7 +100,8 @@ SELECT conversion_id, pg_temp.layers(conversion_id) FROM artery.conversion_track
  WHERE tenant_id = 'att_a' ORDER BY conversion_id COLLATE "C";
 SELECT bool_and(processing_time_ms >= 0 AND final_confidence = attribution_confidence AND l.success = c.success
                 AND l.candidates = c.candidates) AS log_agrees
-  FROM artery.attribution_performance_log l JOIN artery.conversion_tracking c USING (tenant_id, conversion_id);
+  FROM artery.attribution_performance_log l JOIN artery.conversion_tracking c USING (tenant_id, conversion_id)
+ WHERE c.tenant_id = 'att_a';
 
 -- The same conversion again: what is stored, whatever is asked now.
 SELECT * FROM pg_temp.attribute('l2', click_id => 'c1');
