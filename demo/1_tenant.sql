@@ -27,7 +27,6 @@ INSERT INTO demo.ad VALUES
 SELECT artery.add_tenant('ptd_fitness', 'service_business', 'USD', 'America/New_York');
 SELECT artery.configure_tenant('ptd_fitness', '{
     "dry_run": false,
-    "attribution_model": "layered",
     "hubspot_portal_ids": [67890],
     "hubspot_webhook_url": "https://hooks.example.com/api/webhook/hubspot",
     "meta_ad_account_id": "act_1234567890",
@@ -68,12 +67,13 @@ CREATE FUNCTION demo.objects_at_meta() RETURNS jsonb LANGUAGE sql AS $$
       FROM demo.ad
 $$;
 
--- What it reports of the ads, per day of the account: the days up to today, from the first to the last given.
+-- What it reports of the ads, per day of the account, from so many days ago to so many. The day has only begun.
 CREATE FUNCTION demo.insights(first int, last int) RETURNS jsonb LANGUAGE sql AS $$
     SELECT jsonb_agg(jsonb_build_object('account_id', '1234567890', 'account_currency', 'USD', 'campaign_id', a.campaign_id,
                'adset_id', a.adset_id, 'ad_id', a.ad_id, 'date_start', x.day, 'date_stop', x.day,
-               'impressions', a.impressions_a_day + d * 37 % 90, 'clicks', a.clicks_a_day + 3,
-               'inline_link_clicks', a.clicks_a_day, 'spend', a.spend_a_day + d * 13 % 5))
-      FROM demo.ad a, generate_series(first, least(last, a.days - 1)) d,
-           LATERAL (SELECT (artery.now() AT TIME ZONE 'America/New_York')::date - d AS day) x
+               'impressions', (a.impressions_a_day + d * 37 % 90) * x.part / 4, 'clicks', (a.clicks_a_day + 3) * x.part / 4,
+               'inline_link_clicks', a.clicks_a_day * x.part / 4, 'spend', (a.spend_a_day + d * 13 % 5) * x.part / 4))
+      FROM demo.ad a, generate_series(last, least(first, a.days)) d,
+           LATERAL (SELECT (artery.now() AT TIME ZONE 'America/New_York')::date - d AS day,
+                           CASE d WHEN 0 THEN 1 ELSE 4 END AS part) x
 $$;

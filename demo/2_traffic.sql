@@ -28,7 +28,7 @@ SELECT count(artery.track_click('ptd_fitness', v.campaign_id, v.ad_id, click_id 
   FROM demo.visitor v;
 
 -- Some visitors fill in the form, some hours later. How much of the ad's trace
--- is left by then differs: the click's id, Meta's id, the device, the address
+-- is left by then differs: the click's id, Meta's id, device and address, the address
 -- only, or nothing at all.
 CREATE TABLE demo.deal AS
 WITH wanted AS (
@@ -46,7 +46,7 @@ WITH wanted AS (
 )
 SELECT 9000 + row_number() OVER (ORDER BY w.ad_id, w.place) AS deal_id, w.stage AS ends_in, s.*,
        s.clicked_at + (0.2 + 1.5 * random()) * interval '1 hour' AS form_at,
-       (ARRAY['click id', 'click id', 'fbclid', 'fingerprint', 'fingerprint', 'address', 'nothing'])
+       (ARRAY['click id', 'click id', 'fbclid', 'device', 'device', 'address', 'nothing'])
            [1 + (row_number() OVER (ORDER BY md5(w.ad_id || w.place))) % 7] AS trace
   FROM wanted w JOIN someone s USING (ad_id, place);
 UPDATE demo.deal SET trace = 'click id' WHERE trace = 'fbclid' AND fbclid IS NULL;
@@ -54,7 +54,7 @@ UPDATE demo.deal SET trace = 'click id' WHERE trace = 'fbclid' AND fbclid IS NUL
 SELECT count(*) FROM demo.deal d, LATERAL artery.identify('ptd_fitness', crm_deal_id => d.deal_id::text,
     click_id => CASE d.trace WHEN 'click id' THEN 'click-' || d.visitor END,
     fbclid => CASE d.trace WHEN 'fbclid' THEN d.fbclid END,
-    fingerprint_hash => CASE d.trace WHEN 'fingerprint' THEN
+    fingerprint_hash => CASE d.trace WHEN 'device' THEN
         artery.fingerprint(d.screen_width, d.screen_height, d.timezone, -300, 'mobile', d.os, d.browser) END,
     ip_address => CASE WHEN d.trace <> 'nothing' THEN d.ip_address END,
     user_agent => CASE WHEN d.trace <> 'nothing' THEN 'Mozilla/5.0 (' || d.os || ') ' || d.browser END,

@@ -94,7 +94,7 @@ tell_the_story() {
     say "1. A tenant"
     show 1_tenant
     control POST objects "$(ask "SELECT demo.objects_at_meta()")" >/dev/null
-    control POST insights "$(ask "SELECT demo.insights(0, 11)")" >/dev/null
+    control POST insights "$(ask "SELECT demo.insights(12, 0)")" >/dev/null
 
     say "2. Twelve days of clicks and forms"
     show 2_traffic
@@ -129,7 +129,7 @@ tell_the_story() {
     wait_for "the worker sends what may be sent" "$settled" 30
     show 8_delivery
     hours=0
-    while [ "$hours" -lt 48 ] && [ "$(ask "SELECT EXISTS (SELECT FROM artery.ad_change WHERE state = 'blocked')")" = t ]; do
+    while [ "$hours" -lt 36 ] && [ "$(ask "SELECT EXISTS (SELECT FROM artery.ad_change WHERE state = 'blocked')")" = t ]; do
         hours=$((hours + 6))
         say "$hours hours later"
         move_clock 21601
