@@ -136,7 +136,7 @@ on_refusal(Sync *sync, const GraphVerdict *verdict)
 		case GRAPH_HUMAN:
 		case GRAPH_CONFIG:
 			artery_sync_settle(sync, SYNC_POSTPONED, error,
-				   artery_clock_moment() + STOPPED_SECONDS * USECS_PER_SEC);
+							   artery_clock_moment() + STOPPED_SECONDS * USECS_PER_SEC);
 			break;
 		case GRAPH_PERMANENT:
 			artery_sync_settle(sync, SYNC_GIVEN_UP, error, DT_NOBEGIN);
@@ -169,8 +169,9 @@ turn_page(Sync *sync, const Jsonb *parsed)
 	JsonbContainer *paging = artery_graph_object(artery_graph_member(artery_graph_root_object(parsed), "paging"));
 	JsonbContainer *cursors = artery_graph_object(artery_graph_member(paging, "cursors"));
 	char	   *after = artery_graph_text(cursors, "after");
+	JsonbValue *next = artery_graph_member(paging, "next");
 
-	if (!queries[sync->stage].is_listing || artery_graph_member(paging, "next") == NULL)
+	if (!queries[sync->stage].is_listing || next == NULL || next->type == jbvNull)
 		next_stage(sync);
 	else if (after == NULL || (sync->after != NULL && strcmp(after, sync->after) == 0) || ++sync->pages > MOST_PAGES)
 		artery_sync_settle(sync, SYNC_FAILED, "Meta's pages do not come to an end", DT_NOBEGIN);

@@ -209,6 +209,7 @@ learn(ThrottleKind kind, const ThrottleSubject *subject, double wait_seconds, co
 	Datum		values[9];
 	char		nulls[] = "         ";
 	bool		has_error = verdict != NULL && verdict->has_error;
+	MemoryContext before = CurrentMemoryContext;
 
 	if (!names_kind(kind, subject, &fresh))
 		return;
@@ -241,6 +242,7 @@ learn(ThrottleKind kind, const ThrottleSubject *subject, double wait_seconds, co
 	else if (artery_execute(&note_throttle, values, nulls, false, 0) == 1)
 		fresh.until = artery_field_time(0, 1);
 	artery_transaction_commit(&scope);
+	MemoryContextSwitchTo(before);
 	remember(&fresh);
 }
 
@@ -273,6 +275,7 @@ forget_past(const ThrottleSubject *subject)
 
 	for (kind = 0; kind < (int) lengthof(kinds) && throttles != NIL; kind++)
 	{
+		MemoryContext before = CurrentMemoryContext;
 		ArteryScope scope;
 		Throttle	name;
 		Throttle   *known = names_kind((ThrottleKind) kind, subject, &name) ? find(&name) : NULL;
@@ -290,6 +293,7 @@ forget_past(const ThrottleSubject *subject)
 		artery_transaction_begin(&scope, "artery: a wait is over");
 		(void) artery_execute(&end_throttle, values, NULL, false, 0);
 		artery_transaction_commit(&scope);
+		MemoryContextSwitchTo(before);
 	}
 }
 
