@@ -47,7 +47,7 @@ RETURNS SETOF record
 LANGUAGE C VOLATILE PARALLEL SAFE ROWS 20
 AS 'MODULE_PATHNAME', 'artery_select_budget';
 COMMENT ON FUNCTION artery.select_budget(jsonb, numeric, jsonb, bigint, text, float8) IS
-'Decide budgets for ads given as [{"ad_id", "impressions", "clicks", "spend", "pipeline_value", "age_hours", ...}]: one row per ad in input order, adding up to total_budget to the cent unless bounds forbid it (then metrics says budget_unallocated). Same seed, same answer; reads no table.';
+'Decide budgets for ads given as [{"ad_id", "impressions", "clicks", "spend", "pipeline_value", "age_hours", ...}]: one row per ad in input order, adding up to total_budget to the cent unless bounds forbid it (then metrics says budget_unallocated). model is blended or delayed; without one, delayed where every state has stages [["lead", 12], ["closed_won", 1]]. Same seed, same answer; reads no table.';
 
 CREATE OR REPLACE FUNCTION artery.select_budget_units(
     ad_states jsonb, total_budget numeric, creative_dna_scores jsonb, seed bigint, model text, max_change float8,
@@ -357,20 +357,29 @@ AS $$
 DECLARE
     v_digits integer := artery.currency_digits(settings ->> 'currency');
     v_direct boolean := settings ->> 'mode' = 'direct';
+    v_model  text := CASE WHEN EXISTS (SELECT FROM artery.tenant_funnel(tenant_id) f WHERE f.stage_value > 0)
+                          THEN 'delayed' ELSE 'blended' END;
     v_run_id bigint;
     v_ads    bigint;
 BEGIN
     INSERT INTO artery.allocation_run AS r (tenant_id, as_of, model, seed, total_budget, ads, settings, started_at, duration_ms)
-    VALUES (store_allocation.tenant_id, store_allocation.as_of, 'blended', store_allocation.seed,
+    VALUES (store_allocation.tenant_id, store_allocation.as_of, v_model, store_allocation.seed,
             store_allocation.total_budget, 0, store_allocation.settings, artery.now(), 0)
     RETURNING r.run_id INTO v_run_id;
 
     WITH inputs AS MATERIALIZED (
-        SELECT i.* FROM artery.allocation_inputs(store_allocation.tenant_id, store_allocation.as_of) i
+        SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.inputs || coalesce(f.inputs, '{}') || CASE WHEN o.other > 0
+                   -- value that no deal accounts for, told or of single conversions, counts as so many wins
+                   THEN jsonb_build_object('other_wins', o.other / (f.inputs ->> 'won_value')::numeric) ELSE '{}' END AS inputs
+          FROM artery.allocation_inputs(store_allocation.tenant_id, store_allocation.as_of) i
+          LEFT JOIN artery.funnel_inputs(store_allocation.tenant_id, store_allocation.as_of) f
+            ON v_model = 'delayed' AND f.ad_id = i.ad_id
+          CROSS JOIN LATERAL (
+              SELECT (i.inputs ->> 'pipeline_value')::numeric - CASE WHEN v_direct THEN f.deal_cash ELSE f.deal_value END AS other) o
     ), decided AS (
         SELECT s.* FROM (SELECT jsonb_agg(i.inputs ORDER BY i.ad_id) AS states FROM inputs i) a
           CROSS JOIN LATERAL artery.select_budget_units(
-              a.states, store_allocation.total_budget, NULL, store_allocation.seed, 'blended', NULL, v_digits) s
+              a.states, store_allocation.total_budget, NULL, store_allocation.seed, v_model, NULL, v_digits) s
          WHERE a.states IS NOT NULL
     )
     INSERT INTO artery.budget_recommendation (tenant_id, run_id, ad_id, budget_owner_id, current_budget, recommended_budget,
@@ -394,56 +403,6 @@ END
 $$;
 COMMENT ON FUNCTION artery.store_allocation(text, numeric, bigint, timestamptz, jsonb) IS
 'Decide and store a run with its recommendations; returns its id, NULL if there was no ad.';
-
-CREATE OR REPLACE FUNCTION artery.propose_allocation(tenant_id text, run_id bigint)
-RETURNS integer
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_owner     record;
-    v_change_id uuid;
-    v_proposed  integer := 0;
-BEGIN
-    FOR v_owner IN
-        SELECT w.*, w.observed IS NOT NULL AS is_observed, coalesce(w.observed, w.estimated) AS budget
-          FROM (SELECT b.budget_owner_id, coalesce(min(o.campaign_id), min(s.campaign_id)) AS campaign_id,
-                       min(o.owner_type) AS owner_type, count(*) AS ads, sum(b.recommended_budget) AS wanted,
-                       sum(b.current_budget) AS estimated, avg(b.confidence) AS confidence,
-                       (array_agg(b.reason ORDER BY abs(b.recommended_budget - b.current_budget) DESC, b.ad_id))[1] AS reason,
-                       artery.budget_in_force(propose_allocation.tenant_id, b.budget_owner_id) AS observed
-                  FROM artery.budget_recommendation b
-                  JOIN artery.ad_state s ON s.tenant_id = b.tenant_id AND s.ad_id = b.ad_id
-                  LEFT JOIN artery.budget_owner o
-                    ON o.tenant_id = b.tenant_id AND o.budget_owner_id = b.budget_owner_id
-                 WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
-                   AND b.budget_owner_id IS NOT NULL
-                 GROUP BY b.budget_owner_id) w
-         WHERE w.campaign_id IS NOT NULL AND w.wanted > 0
-           -- less than one percent is not worth an action on the account
-           AND abs(w.wanted - coalesce(w.observed, w.estimated)) >= greatest(0.01, 0.01 * coalesce(w.observed, w.estimated))
-         ORDER BY w.budget_owner_id
-    LOOP
-        v_change_id := artery.queue_ad_change(
-            tenant_id => propose_allocation.tenant_id, campaign_id => v_owner.campaign_id,
-            change_type => CASE WHEN v_owner.wanted > v_owner.budget THEN 'BUDGET_INCREASE' ELSE 'BUDGET_DECREASE' END,
-            old_value => CASE WHEN v_owner.is_observed THEN jsonb_build_object('budget', v_owner.budget) END,
-            new_value => jsonb_build_object('budget', v_owner.wanted),
-            triggered_by => 'allocate_budget',
-            adset_id => CASE WHEN v_owner.owner_type = 'campaign' THEN NULL ELSE v_owner.budget_owner_id END,
-            ml_confidence => least(v_owner.confidence, 1),
-            reason => format('Allocation %s, %s ad(s): %s', propose_allocation.run_id, v_owner.ads, v_owner.reason),
-            budget_owner_id => v_owner.budget_owner_id, run_id => propose_allocation.run_id);
-        UPDATE artery.budget_recommendation b SET change_id = v_change_id
-         WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
-           AND b.budget_owner_id = v_owner.budget_owner_id;
-        v_proposed := v_proposed + 1;
-    END LOOP;
-    RETURN v_proposed;
-END
-$$;
-COMMENT ON FUNCTION artery.propose_allocation(text, bigint) IS
-'Queue a change for every budget owner whose ads together come to another budget; returns how many.';
 
 CREATE OR REPLACE FUNCTION artery.allocation_run_deleted()
 RETURNS trigger

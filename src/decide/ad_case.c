@@ -23,8 +23,7 @@ typedef enum StateKind
 {
 	KIND_NUMBER,				/* double at offset */
 	KIND_SHARE,					/* the same, clamped into 0..1 */
-	KIND_MONEY,					/* units at offset */
-	KIND_STAGES					/* for models that look at the funnel */
+	KIND_MONEY					/* units at offset */
 } StateKind;
 
 typedef struct StateKey
@@ -48,8 +47,6 @@ static const StateKey state_keys[] = {
 	{"current_budget", KIND_MONEY, false, offsetof(AdCase, current), 0, AMOUNT_NEAREST},
 	{"min_budget", KIND_MONEY, false, offsetof(AdCase, minimum), 0, AMOUNT_UP},
 	{"max_budget", KIND_MONEY, false, offsetof(AdCase, maximum), 0, AMOUNT_DOWN},
-	{"stages", KIND_STAGES, false, 0, 0, AMOUNT_NEAREST},
-	{"won_value", KIND_STAGES, false, 0, 0, AMOUNT_NEAREST},
 };
 
 static double clamped_share(Numeric value);
@@ -111,6 +108,8 @@ artery_ad_case_read(JsonbContainer *state, int digits, AdCase *ad)
 			read_key(&key, &value, digits, ad, seen);
 	}
 	check_complete(ad, seen);
+	if (ad->funnel != NULL)
+		artery_funnel_check(ad->funnel, ad->ad_id);
 	fill_current(ad, digits);
 }
 
@@ -241,12 +240,18 @@ read_key(const JsonbValue *key, const JsonbValue *value, int digits, AdCase *ad,
 	{
 		char	   *unknown = pnstrdup(name, length);
 
+		if (artery_funnel_key(unknown))
+		{
+			if (ad->funnel == NULL)
+				ad->funnel = palloc0(sizeof(Funnel));
+			artery_funnel_read(ad->funnel, unknown, value, ad->ad_id);
+			pfree(unknown);
+			return;
+		}
 		ad->ignored = ad->ignored == NULL ? unknown : psprintf("%s, %s", ad->ignored, unknown);
 		return;
 	}
 	seen[i] = true;
-	if (state_keys[i].kind == KIND_STAGES)
-		return;
 	if (value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

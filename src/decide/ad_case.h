@@ -10,6 +10,8 @@
 #include "utils/jsonb.h"
 
 #include "decide/blended.h"
+#include "decide/delayed.h"
+#include "decide/funnel.h"
 
 /* What kept a budget from the share that was drawn for it. */
 typedef enum AdBound
@@ -27,6 +29,7 @@ typedef struct AdCase
 	int			ad_id_length;
 	BlendedInput input;
 	double		cash_revenue;
+	Funnel	   *funnel;			/* NULL: nothing given of it */
 	bool		has_current;
 	int64		current;
 	int64		minimum;
@@ -35,6 +38,10 @@ typedef struct AdCase
 
 	/* what follows */
 	BlendedScore score;
+	DelayedScore delayed;		/* by the model `delayed` only, like the next three */
+	bool		known;			/* something was shown of it */
+	int64		supported_low;	/* the best budgets at the ends of the 80 % interval */
+	int64		supported_high;
 	double		confidence;
 	double		draw;
 	double		share;

@@ -1,6 +1,6 @@
 /*
  * budget_selection.c
- *		select_budget: a draw per ad, a softmax over the draws, bounds, cents.
+ *		select_budget: shares by a model, bounds, cents.
  *
  * Reads no table. Whoever has the inputs and the seed gets the same answer
  * again, row for row.
@@ -17,7 +17,9 @@
 #include "decide/ad_case.h"
 #include "decide/allotment.h"
 #include "decide/amount.h"
+#include "decide/delayed_selection.h"
 #include "decide/random.h"
+#include "runtime/json.h"
 
 #define SOFTMAX_TEMPERATURE 1.0
 #define MAX_DIGITS 4
@@ -31,6 +33,8 @@ typedef struct Selection
 	double		max_change;		/* share; negative is none */
 	int			n;
 	AdCase	   *ads;
+	bool		is_delayed;		/* the model; else blended */
+	DelayedSelection delayed;
 	int64		unallotted;
 } Selection;
 
@@ -38,11 +42,15 @@ PG_FUNCTION_INFO_V1(artery_select_budget);
 PG_FUNCTION_INFO_V1(artery_explain_budget);
 
 static void decide(Selection *selection);
+static void share_blended(const Selection *selection, AdCase **ads, double *shares);
+static int	compare_ids(const void *left, const void *right);
 static void mark_bound(AdCase *ad);
 static double read_max_change(FunctionCallInfo fcinfo, int argument);
-static void check_model(FunctionCallInfo fcinfo, int argument);
+static char *read_model(FunctionCallInfo fcinfo, int argument);
 static void form_row(const Selection *selection, const AdCase *ad, Datum *values, bool *nulls);
 static Jsonb *form_metrics(const Selection *selection, const AdCase *ad);
+static void push_blended(JsonbParseState **state, const AdCase *ad);
+static void push_delayed(JsonbParseState **state, const Selection *selection, const AdCase *ad);
 static void require_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 
 /*
@@ -56,11 +64,12 @@ artery_select_budget(PG_FUNCTION_ARGS)
 	Selection	selection = {.digits = 2};
 	MemoryContext row_context;
 	MemoryContext before;
+	char	   *model;
 	int			i;
 
 	require_argument(fcinfo, 0, "ad_states");
 	require_argument(fcinfo, 1, "total_budget");
-	check_model(fcinfo, 4);
+	model = read_model(fcinfo, 4);
 	if (PG_NARGS() > 6 && !PG_ARGISNULL(6))
 		selection.digits = PG_GETARG_INT32(6);
 	if (selection.digits < 0 || selection.digits > MAX_DIGITS)
@@ -76,6 +85,8 @@ artery_select_budget(PG_FUNCTION_ARGS)
 	artery_begin_rows(fcinfo);
 	if (selection.n == 0)
 		return (Datum) 0;
+	selection.is_delayed = model != NULL ? strcmp(model, "delayed") == 0 :
+		artery_delayed_possible(selection.ads, selection.n);
 	decide(&selection);
 
 	row_context = AllocSetContextCreate(CurrentMemoryContext, "artery budget row", ALLOCSET_DEFAULT_SIZES);
@@ -129,10 +140,15 @@ artery_explain_budget(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * The model `delayed` takes the ads by their ids, so that not even the last bit
+ * of a sum, or a cent left by rounding, depends on the order they came in.
+ */
 static void
 decide(Selection *selection)
 {
 	int			n = selection->n;
+	AdCase	  **ads = palloc_extended(n * sizeof(AdCase *), MCXT_ALLOC_HUGE);
 	double	   *shares = palloc_extended(n * sizeof(double), MCXT_ALLOC_HUGE);
 	int64	   *amounts = palloc_extended(n * 4 * sizeof(int64), MCXT_ALLOC_HUGE);
 	int64	   *wanted = amounts;
@@ -142,31 +158,58 @@ decide(Selection *selection)
 	int			i;
 
 	for (i = 0; i < n; i++)
+		ads[i] = &selection->ads[i];
+	if (selection->is_delayed)
+		qsort(ads, n, sizeof(AdCase *), compare_ids);
+	for (i = 0; i < n; i++)
 	{
-		AdCase	   *ad = &selection->ads[i];
-		ArteryRandom random;
-
-		artery_ad_case_assess(ad, selection->max_change);
-		artery_random_start(&random, selection->seed, ad->ad_id, ad->ad_id_length);
-		shares[i] = ad->draw = artery_random_beta(&random, ad->score.alpha, ad->score.beta);
-		low[i] = ad->low;
+		artery_ad_case_assess(ads[i], selection->max_change);
+		low[i] = ads[i]->low;
 		/* nobody can get more than all, unless its own minimum says so */
-		high[i] = Max(Min(ad->high, selection->total), ad->low);
+		high[i] = Max(Min(ads[i]->high, selection->total), ads[i]->low);
 	}
-	artery_allotment_softmax(shares, n, SOFTMAX_TEMPERATURE, shares);
+	if (selection->is_delayed)
+		artery_delayed_shares(&selection->delayed, ads, n, selection->seed, shares);
+	else
+		share_blended(selection, ads, shares);
 	artery_allotment_split(shares, n, selection->total, wanted);
 	selection->unallotted = artery_allotment_bounded(shares, low, high, n, selection->total, budget);
 	for (i = 0; i < n; i++)
 	{
-		AdCase	   *ad = &selection->ads[i];
-
-		ad->share = shares[i];
-		ad->wanted = wanted[i];
-		ad->budget = budget[i];
-		mark_bound(ad);
+		ads[i]->share = shares[i];
+		ads[i]->wanted = wanted[i];
+		ads[i]->budget = budget[i];
+		mark_bound(ads[i]);
+		if (selection->is_delayed)
+			artery_delayed_judge(&selection->delayed, ads[i], selection->total);
 	}
+	pfree(ads);
 	pfree(shares);
 	pfree(amounts);
+}
+
+static void
+share_blended(const Selection *selection, AdCase **ads, double *shares)
+{
+	int			i;
+
+	for (i = 0; i < selection->n; i++)
+	{
+		ArteryRandom random;
+
+		artery_random_start(&random, selection->seed, ads[i]->ad_id, ads[i]->ad_id_length);
+		shares[i] = ads[i]->draw = artery_random_beta(&random, ads[i]->score.alpha, ads[i]->score.beta);
+	}
+	artery_allotment_softmax(shares, selection->n, SOFTMAX_TEMPERATURE, shares);
+}
+
+static int
+compare_ids(const void *left, const void *right)
+{
+	const AdCase *a = *(AdCase *const *) left;
+	const AdCase *b = *(AdCase *const *) right;
+
+	return strcmp(a->ad_id, b->ad_id);
 }
 
 /* Say which bound held the budget back, if it stands at one. */
@@ -189,19 +232,21 @@ read_max_change(FunctionCallInfo fcinfo, int argument)
 	return artery_amount_check(PG_GETARG_FLOAT8(argument), 1e6, "max_change");
 }
 
-static void
-check_model(FunctionCallInfo fcinfo, int argument)
+/* The model's name; NULL where none is given. */
+static char *
+read_model(FunctionCallInfo fcinfo, int argument)
 {
 	char	   *model;
 
 	if (PG_ARGISNULL(argument))
-		return;
+		return NULL;
 	model = text_to_cstring(PG_GETARG_TEXT_PP(argument));
-	if (strcmp(model, "blended") != 0)
+	if (strcmp(model, "blended") != 0 && strcmp(model, "delayed") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown model \"%s\"", model),
-				 errhint("Known models: blended.")));
+				 errhint("Known models: blended, delayed.")));
+	return model;
 }
 
 static void
@@ -215,48 +260,16 @@ form_row(const Selection *selection, const AdCase *ad, Datum *values, bool *null
 	nulls[3] = !artery_ad_case_change(ad, &change);
 	values[3] = Float8GetDatum(change);
 	values[4] = Float8GetDatum(ad->confidence);
-	values[5] = CStringGetTextDatum(artery_ad_case_reason(ad));
+	values[5] = CStringGetTextDatum(selection->is_delayed ?
+									artery_delayed_reason(&selection->delayed, ad, selection->total) :
+									artery_ad_case_reason(ad));
 	values[6] = JsonbPGetDatum(form_metrics(selection, ad));
-}
-
-static void
-push_key(JsonbParseState **state, const char *name)
-{
-	JsonbValue	key;
-
-	key.type = jbvString;
-	key.val.string.val = unconstify(char *, name);
-	key.val.string.len = strlen(name);
-	pushJsonbValue(state, WJB_KEY, &key);
-}
-
-static void
-push_numeric(JsonbParseState **state, const char *name, Numeric number)
-{
-	JsonbValue	value;
-
-	push_key(state, name);
-	value.type = jbvNumeric;
-	value.val.numeric = number;
-	pushJsonbValue(state, WJB_VALUE, &value);
 }
 
 static void
 push_double(JsonbParseState **state, const char *name, double number)
 {
-	push_numeric(state, name, DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(number))));
-}
-
-static void
-push_text(JsonbParseState **state, const char *name, const char *text)
-{
-	JsonbValue	value;
-
-	push_key(state, name);
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, text);
-	value.val.string.len = strlen(text);
-	pushJsonbValue(state, WJB_VALUE, &value);
+	artery_json_number(state, name, DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(number))));
 }
 
 /* Everything needed to understand the row and to compute it again. */
@@ -266,36 +279,76 @@ form_metrics(const Selection *selection, const AdCase *ad)
 	static const char *const bounds[] = {NULL, "min_budget", "max_budget", "max_change"};
 	JsonbParseState *state = NULL;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_text(&state, "model", "blended");
+	artery_json_begin(&state);
+	artery_json_text(&state, "model", selection->is_delayed ? "delayed" : "blended");
 	push_double(&state, "ctr", ad->score.ctr);
 	push_double(&state, "pipeline_roas", ad->score.roas);
 	push_double(&state, "cash_roas", artery_blended_roas(ad->cash_revenue, ad->input.spend));
-	push_double(&state, "ctr_weight", ad->score.ctr_weight);
-	push_double(&state, "roas_weight", ad->score.roas_weight);
-	push_double(&state, "normalized_ctr", ad->score.normalized_ctr);
-	push_double(&state, "normalized_roas", ad->score.normalized_roas);
-	push_double(&state, "blended_score", ad->score.blended);
-	push_double(&state, "decay_factor", ad->score.decay);
-	push_double(&state, "dna_boost", ad->score.dna_boost);
-	push_double(&state, "final_score", ad->score.final);
-	push_double(&state, "alpha", ad->score.alpha);
-	push_double(&state, "beta", ad->score.beta);
-	push_numeric(&state, "wanted_budget", artery_amount_numeric(ad->wanted, selection->digits));
+	if (selection->is_delayed)
+		push_delayed(&state, selection, ad);
+	else
+		push_blended(&state, ad);
+	artery_json_number(&state, "wanted_budget", artery_amount_numeric(ad->wanted, selection->digits));
 	if (ad->share > 0)
 	{
-		push_numeric(&state, "seed", int64_to_numeric(selection->seed));
-		push_double(&state, "draw", ad->draw);
+		artery_json_number(&state, "seed", int64_to_numeric(selection->seed));
+		if (!selection->is_delayed)
+			push_double(&state, "draw", ad->draw);
 		push_double(&state, "share", ad->share);
-		push_numeric(&state, "total_budget", artery_amount_numeric(selection->total, selection->digits));
+		artery_json_number(&state, "total_budget", artery_amount_numeric(selection->total, selection->digits));
 	}
 	if (ad->bound != BOUND_NONE)
-		push_text(&state, "bounded_by", bounds[ad->bound]);
+		artery_json_text(&state, "bounded_by", bounds[ad->bound]);
 	if (selection->unallotted != 0)
-		push_numeric(&state, "budget_unallocated", artery_amount_numeric(selection->unallotted, selection->digits));
+		artery_json_number(&state, "budget_unallocated", artery_amount_numeric(selection->unallotted, selection->digits));
 	if (ad->ignored != NULL)
-		push_text(&state, "ignored_keys", ad->ignored);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+		artery_json_text(&state, "ignored_keys", ad->ignored);
+	return artery_json_end(&state);
+}
+
+static void
+push_blended(JsonbParseState **state, const AdCase *ad)
+{
+	push_double(state, "ctr_weight", ad->score.ctr_weight);
+	push_double(state, "roas_weight", ad->score.roas_weight);
+	push_double(state, "normalized_ctr", ad->score.normalized_ctr);
+	push_double(state, "normalized_roas", ad->score.normalized_roas);
+	push_double(state, "blended_score", ad->score.blended);
+	push_double(state, "decay_factor", ad->score.decay);
+	push_double(state, "dna_boost", ad->score.dna_boost);
+	push_double(state, "final_score", ad->score.final);
+	push_double(state, "alpha", ad->score.alpha);
+	push_double(state, "beta", ad->score.beta);
+}
+
+/* Values are per unit of money at the reference spend (per day); rates and delays (days) are the account's. */
+static void
+push_delayed(JsonbParseState **state, const Selection *selection, const AdCase *ad)
+{
+	const DelayedAccount *account = &selection->delayed.account;
+	const Funnel *funnel = &selection->delayed.funnel;
+	int			i;
+
+	push_double(state, "value_mean", ad->delayed.mean);
+	push_double(state, "value_low", ad->delayed.low);
+	push_double(state, "value_high", ad->delayed.high);
+	push_double(state, "value_average", selection->delayed.average);
+	push_double(state, "probability_best", ad->delayed.best);
+	artery_json_number(state, "budget_low", artery_amount_numeric(ad->supported_low, selection->digits));
+	artery_json_number(state, "budget_high", artery_amount_numeric(ad->supported_high, selection->digits));
+	push_double(state, "reference_spend", account->reference);
+	push_double(state, "typical_ctr", account->ctr);
+	push_double(state, "wear_per_million", account->wear);
+	artery_json_key(state, "rates");
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	for (i = 0; i < funnel->count; i++)
+		push_double(state, funnel->stages[i], account->rate[i]);
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	artery_json_key(state, "delay_days");
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	for (i = 0; i < funnel->count; i++)
+		push_double(state, funnel->stages[i], account->delay[i]);
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
 static void

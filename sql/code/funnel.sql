@@ -1,0 +1,165 @@
+-- funnel: what the model `delayed` reads from clicks and deals
+
+CREATE OR REPLACE FUNCTION artery.fold_exposure(ages float8[], impressions float8[], clicks float8[], spend float8[])
+RETURNS jsonb
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_fold_exposure';
+COMMENT ON FUNCTION artery.fold_exposure(float8[], float8[], float8[], float8[]) IS
+'What an ad showed, by day with the oldest first (ages in days), as the sums with a half-life that a decision reads.';
+
+CREATE OR REPLACE FUNCTION artery.fold_hop(ages float8[], counts float8[], durations float8[])
+RETURNS jsonb
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_fold_hop';
+COMMENT ON FUNCTION artery.fold_hop(float8[], float8[], float8[]) IS
+'A step of the funnel: who entered it (days ago, and how many), and how many days those took who went on, as the sums that a decision reads.';
+
+CREATE OR REPLACE FUNCTION artery.tenant_funnel(
+    tenant_id text, OUT stage_name text, OUT place integer, OUT stage_value numeric, OUT is_won boolean)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.stage_name,
+           CASE WHEN s.is_won THEN 1 + count(*) FILTER (WHERE NOT s.is_won) OVER ()
+                ELSE row_number() OVER (ORDER BY s.is_won, s.stage_value, s.stage_confidence, s.stage_name) END::integer,
+           s.stage_value, s.is_won
+      FROM artery.tenant t
+      LEFT JOIN artery.tenant_template p ON p.template = t.template
+      LEFT JOIN artery.synthetic_revenue_config c ON c.tenant_id = t.tenant_id
+     CROSS JOIN LATERAL artery.merge_stages(p.stage_values, c.stage_values) s
+     WHERE t.tenant_id = tenant_funnel.tenant_id
+       -- a stage without value and without doubt is where deals end that are lost
+       AND (s.is_won OR s.stage_value > 0 OR s.stage_confidence > 0 AND s.stage_confidence < 1)
+$$;
+COMMENT ON FUNCTION artery.tenant_funnel(text) IS
+'The tenant''s stages in the order in which deals go through them: by value, the won ones at one place at the end, those of lost deals left out.';
+
+CREATE OR REPLACE FUNCTION artery.ad_exposure(
+    tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT exposure jsonb, OUT ages float8[], OUT clicks float8[])
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_zone text;
+    v_day  date := artery.account_day(tenant_id, as_of);
+BEGIN
+    SELECT coalesce(t.settings ->> 'time_zone', 'UTC') INTO v_zone
+      FROM artery.tenant t WHERE t.tenant_id = ad_exposure.tenant_id;
+    RETURN QUERY
+    WITH days AS MATERIALIZED (
+        -- age of the middle of the day, or of what there is of it
+        SELECT x.day, greatest(extract(epoch FROM ad_exposure.as_of - (x.day::timestamp AT TIME ZONE v_zone))::float8
+               - extract(epoch FROM least(((x.day + 1)::timestamp AT TIME ZONE v_zone), ad_exposure.as_of)
+                                    - (x.day::timestamp AT TIME ZONE v_zone))::float8 / 2, 0) / 86400 AS age
+          FROM (SELECT v_day - i AS day FROM generate_series(0, 366) i) x
+    ), found AS (
+        SELECT d.ad_id, array_agg(x.age ORDER BY d.day) AS ages, array_agg(d.impressions::float8 ORDER BY d.day) AS impressions,
+               array_agg(d.clicks::float8 ORDER BY d.day) AS clicks, array_agg(d.spend::float8 ORDER BY d.day) AS spend
+          FROM artery.ad_day d JOIN days x ON x.day = d.day
+         WHERE d.tenant_id = ad_exposure.tenant_id AND d.day > v_day - 367 AND d.day <= v_day
+           AND (only_ad IS NULL OR d.ad_id = only_ad)
+         GROUP BY d.ad_id
+    )
+    SELECT f.ad_id, artery.fold_exposure(f.ages, f.impressions, f.clicks, f.spend), f.ages, f.clicks FROM found f;
+END
+$$;
+COMMENT ON FUNCTION artery.ad_exposure(text, timestamptz, text) IS
+'What each ad showed in the year before as_of, as a decision reads it, and the clicks of each day with their age in days.';
+
+CREATE OR REPLACE FUNCTION artery.deal_progress(
+    tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT place integer, OUT ages float8[], OUT durations float8[])
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    WITH funnel AS MATERIALIZED (
+        SELECT f.stage_name, f.place FROM artery.tenant_funnel(deal_progress.tenant_id) f
+    ), entered AS (
+        SELECT d.ad_id, d.deal_id, d.click_id, f.place, min(e.occurred_at) AS entered_at
+          FROM artery.deal d
+          JOIN artery.deal_stage_event e ON e.tenant_id = d.tenant_id AND e.deal_id = d.deal_id
+          JOIN funnel f ON f.stage_name = e.stage_to
+         WHERE d.tenant_id = deal_progress.tenant_id AND e.tenant_id = deal_progress.tenant_id
+           AND d.ad_id IS NOT NULL AND (only_ad IS NULL OR d.ad_id = only_ad)
+           AND NOT e.is_value AND e.occurred_at <= deal_progress.as_of
+           AND e.occurred_at > deal_progress.as_of - interval '366 days'
+         GROUP BY d.ad_id, d.deal_id, d.click_id, f.place
+    ), reached AS (
+        -- who skipped a stage has passed it when they came further
+        SELECT n.ad_id, n.deal_id, n.click_id, p.place, min(n.entered_at) AS reached_at
+          FROM entered n JOIN (SELECT DISTINCT f.place FROM funnel f) p ON p.place <= n.place
+         GROUP BY n.ad_id, n.deal_id, n.click_id, p.place
+    ), timed AS (
+        SELECT r.ad_id, r.place, r.reached_at,
+               CASE WHEN r.place > 1 THEN r.reached_at - lag(r.reached_at) OVER (PARTITION BY r.deal_id ORDER BY r.place)
+                    ELSE r.reached_at - c.click_timestamp END AS took, r.deal_id
+          FROM reached r
+          LEFT JOIN artery.click_tracking c
+            ON c.tenant_id = deal_progress.tenant_id AND c.click_id = r.click_id AND r.place = 1
+    )
+    SELECT t.ad_id, t.place,
+           array_agg(extract(epoch FROM deal_progress.as_of - t.reached_at)::float8 / 86400 ORDER BY t.reached_at, t.deal_id),
+           array_agg(greatest(extract(epoch FROM t.took)::float8, 0) / 86400 ORDER BY t.reached_at, t.deal_id)
+      FROM timed t GROUP BY t.ad_id, t.place;
+END
+$$;
+COMMENT ON FUNCTION artery.deal_progress(text, timestamptz, text) IS
+'For each ad and place in the funnel: how many days ago its deals of the year before as_of came there, and how many days after the place before (or the click; null where it is not known).';
+
+CREATE OR REPLACE FUNCTION artery.funnel_inputs(
+    tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT inputs jsonb, OUT deal_value numeric, OUT deal_cash numeric)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_names text[];
+    v_value numeric;
+    v_none  jsonb := artery.fold_hop(NULL, NULL, NULL);
+BEGIN
+    SELECT array_agg(f.name ORDER BY f.place), max(f.value) INTO v_names, v_value
+      FROM (SELECT t.place, (array_agg(t.stage_name ORDER BY t.stage_value DESC, t.stage_name))[1] AS name,
+                   max(t.stage_value) AS value
+              FROM artery.tenant_funnel(funnel_inputs.tenant_id) t GROUP BY t.place) f;
+    -- the model goes through at most so many stages
+    IF v_names IS NULL OR cardinality(v_names) > 16 OR v_value <= 0 THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH progress AS MATERIALIZED (
+        SELECT p.* FROM artery.deal_progress(funnel_inputs.tenant_id, funnel_inputs.as_of, only_ad) p
+    ), shown AS MATERIALIZED (
+        SELECT x.* FROM artery.ad_exposure(funnel_inputs.tenant_id, funnel_inputs.as_of, only_ad) x
+    ), hops AS (
+        SELECT s.ad_id, jsonb_agg(jsonb_build_array(v_names[s.place], coalesce(cardinality(r.durations), 0)) ORDER BY s.place) AS stages,
+               jsonb_agg(CASE WHEN r.ad_id IS NULL AND e.ad_id IS NULL AND s.place > 1 THEN v_none
+                              WHEN s.place = 1 THEN artery.fold_hop(x.ages, x.clicks, r.durations)
+                              ELSE artery.fold_hop(e.ages, array_fill(1::float8, ARRAY[cardinality(e.ages)]), r.durations) END
+                         ORDER BY s.place) AS hops
+          FROM (SELECT a.ad_id, p.place FROM artery.ad_state a, generate_series(1, cardinality(v_names)) p(place)
+                 WHERE a.tenant_id = funnel_inputs.tenant_id AND (only_ad IS NULL OR a.ad_id = only_ad)) s
+          LEFT JOIN progress r ON r.ad_id = s.ad_id AND r.place = s.place
+          LEFT JOIN progress e ON e.ad_id = s.ad_id AND e.place = s.place - 1
+          LEFT JOIN shown x ON x.ad_id = s.ad_id AND s.place = 1
+         GROUP BY s.ad_id
+    )
+    SELECT h.ad_id, jsonb_build_object('stages', h.stages, 'won_value', v_value, 'hops', h.hops,
+                                       'exposure', coalesce(x.exposure, '{}')),
+           coalesce(v.value, 0), coalesce(v.cash, 0)
+      FROM hops h
+      LEFT JOIN shown x ON x.ad_id = h.ad_id
+      LEFT JOIN (SELECT d.ad_id, sum(d.stage_value) AS value, sum(d.deal_value) FILTER (WHERE d.is_won) AS cash
+                   FROM artery.deal d
+                  WHERE d.tenant_id = funnel_inputs.tenant_id AND d.ad_id IS NOT NULL AND d.stage IS NOT NULL
+                  GROUP BY d.ad_id) v ON v.ad_id = h.ad_id;
+END
+$$;
+COMMENT ON FUNCTION artery.funnel_inputs(text, timestamptz, text) IS
+'What the model `delayed` adds to the state of each ad; no rows for a tenant without stages of any value. deal_value and deal_cash are what the funnel accounts for.';

@@ -1,0 +1,462 @@
+/*
+ * delayed.c
+ *		The allocation model that knows how late conversions come.
+ *
+ * One pass per factor of an ad's value fits its posterior for all ads; then
+ * summaries, draws and shares read the posteriors. A draw costs one gamma for the CTR
+ * and two for each hop.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "utils/palloc.h"
+
+#include "decide/delayed.h"
+
+/* The expected spread between ads counts as much as this many ads. */
+#define SPREAD_ADS 6.0
+#define POOLING_STEPS 4
+#define LARGEST_SPREAD 2.0
+
+#define TYPICAL_CTR 0.01
+
+/* A tenth of a normal distribution lies this many standard deviations above its mean. */
+#define TENTH 1.2815515655446004
+
+#define BEST_CELLS 96
+
+/* Successes a and failures b of one factor of one ad, the prior's included; for a CTR b is all impressions. */
+typedef struct Evidence
+{
+	double		a;
+	double		b;
+} Evidence;
+
+typedef struct Decision
+{
+	DelayedAd  *ads;
+	int			count;
+	int			hops;
+	const DelayedOptions *options;
+	DelayedAccount *account;
+	double	   *successes;		/* per ad, of the factor at hand */
+	double	   *trials;
+	double	   *known;			/* per ad: log of everything that is not drawn */
+	double	   *middle;			/* per ad: mean and standard deviation of log value */
+	double	   *width;
+	Evidence   *evidence;		/* per ad: CTR, then each hop */
+} Decision;
+
+static void *allocate(Size count, Size size);
+static Evidence *evidence_of(const Decision *decision, int ad);
+static void fit_response(Decision *decision);
+static void fit_wear(Decision *decision);
+static void fit_ctr(Decision *decision);
+static void fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior);
+static double pool(const Decision *decision, double prior_rate, double *strength);
+static void summarize(Decision *decision, DelayedScore *scores);
+static void find_best(const Decision *decision, DelayedScore *scores);
+static void share_by_mean(const Decision *decision, DelayedScore *scores);
+static void share_by_draws(const Decision *decision, DelayedScore *scores);
+static double draw_value(const Decision *decision, int ad);
+static void add_shares(const Decision *decision, double *log_value, double weight, DelayedScore *scores);
+static double below(double x, double middle, double width);
+static double digamma(double x);
+static double trigamma(double x);
+
+void
+artery_delayed_defaults(DelayedOptions *options, int count)
+{
+	options->half_life = 14;
+	options->gamma = 0.8;
+	options->spread = 0.45;
+	options->draws = Min(Max(1024 / Max(count, 1), 16), 64);
+	options->floor = 0.01;
+	options->delays = true;
+	options->wear = true;
+}
+
+void
+artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, int hops,
+					  const DelayedOptions *options, DelayedAccount *account, DelayedScore *scores)
+{
+	double	   *columns = allocate(count, 5 * sizeof(double));
+	Decision	decision = {
+		.ads = ads, .count = count, .hops = hops, .options = options, .account = account,
+		.successes = columns, .trials = columns + count, .known = columns + 2 * (Size) count,
+		.middle = columns + 3 * (Size) count, .width = columns + 4 * (Size) count,
+		.evidence = allocate(count, (hops + 1) * sizeof(Evidence))
+	};
+	int			i;
+
+	fit_response(&decision);
+	fit_wear(&decision);
+	fit_ctr(&decision);
+	for (i = 0; i < hops; i++)
+		fit_hop(&decision, i, &priors[i]);
+	summarize(&decision, scores);
+	find_best(&decision, scores);
+	for (i = 0; i < count; i++)
+		scores[i].share = options->floor / count;
+	if (options->draws > 0)
+		share_by_draws(&decision, scores);
+	else
+		share_by_mean(&decision, scores);
+	pfree(decision.evidence);
+	pfree(columns);
+}
+
+static void *
+allocate(Size count, Size size)
+{
+	return palloc_extended(count * size, MCXT_ALLOC_HUGE);
+}
+
+static Evidence *
+evidence_of(const Decision *decision, int ad)
+{
+	return &decision->evidence[(Size) ad * (decision->hops + 1)];
+}
+
+/*
+ * What an ad's impressions per unit of money would be at the account's typical
+ * spend. An ad that has shown nothing is taken for the typical one, which counts as one
+ * period for the others.
+ */
+static void
+fit_response(Decision *decision)
+{
+	double		gamma = decision->options->gamma;
+	double		periods = 0;
+	double		log_spend = 0;
+	double		level = 0;
+	int			i;
+
+	for (i = 0; i < decision->count; i++)
+	{
+		const Exposure *exposure = &decision->ads[i].exposure;
+
+		periods += exposure->periods;
+		log_spend += exposure->log_spend;
+		level += exposure->log_impressions - gamma * exposure->log_spend;
+	}
+	if (periods > 0)
+	{
+		log_spend /= periods;
+		level /= periods;
+	}
+	decision->account->reference = exp(log_spend);
+	for (i = 0; i < decision->count; i++)
+	{
+		const Exposure *exposure = &decision->ads[i].exposure;
+		double		own = exposure->log_impressions - gamma * exposure->log_spend;
+
+		decision->known[i] = (own + level) / (exposure->periods + 1) - (1 - gamma) * log_spend
+			+ log(decision->ads[i].value);
+	}
+}
+
+/* Clicks are counted over a while, in which the ad has worn: state its CTR as of now. */
+static void
+fit_wear(Decision *decision)
+{
+	int			i;
+
+	decision->account->wear = 0;
+	if (!decision->options->wear)
+		return;
+	decision->account->wear = artery_exposure_wear(&decision->ads[0].exposure, decision->count, sizeof(DelayedAd));
+	for (i = 0; i < decision->count; i++)
+		decision->known[i] -= decision->account->wear * artery_exposure_lag(&decision->ads[i].exposure);
+}
+
+static void
+fit_ctr(Decision *decision)
+{
+	double		strength;
+	double		rate;
+	int			i;
+
+	for (i = 0; i < decision->count; i++)
+	{
+		decision->successes[i] = decision->ads[i].exposure.clicks;
+		decision->trials[i] = decision->ads[i].exposure.impressions;
+	}
+	rate = pool(decision, TYPICAL_CTR, &strength);
+	decision->account->ctr = rate;
+	for (i = 0; i < decision->count; i++)
+	{
+		Evidence   *evidence = evidence_of(decision, i);
+
+		evidence->a = rate * strength + decision->successes[i];
+		evidence->b = strength + decision->trials[i];
+	}
+}
+
+static void
+fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior)
+{
+	Hop			pooled = {0};
+	double		delay = 0;
+	double		strength;
+	double		rate;
+	int			i;
+
+	if (decision->options->delays)
+	{
+		for (i = 0; i < decision->count; i++)
+			artery_hop_add(&pooled, &decision->ads[i].hops[hop]);
+		delay = artery_hop_delay(&pooled, prior->delay);
+	}
+	for (i = 0; i < decision->count; i++)
+	{
+		decision->successes[i] = decision->ads[i].hops[hop].reached;
+		decision->trials[i] = artery_hop_trials(&decision->ads[i].hops[hop], delay);
+	}
+	rate = pool(decision, prior->rate, &strength);
+	decision->account->rate[hop] = rate;
+	decision->account->delay[hop] = delay;
+	for (i = 0; i < decision->count; i++)
+	{
+		Evidence   *evidence = evidence_of(decision, i) + 1 + hop;
+		evidence->a = rate * strength + decision->successes[i];
+		evidence->b = (1 - rate) * strength + decision->trials[i] - decision->successes[i];
+	}
+}
+
+/*
+ * The rate of the typical ad, and how many trials it weighs against an ad's
+ * own: the less ads differ, the more.
+ *
+ * Rates differ by factors, so their spread is sought on the scale of log odds,
+ * where a rate r is about (r - rate) / q from the typical one, q = rate (1 - rate), with
+ * sampling variance 1 / (n q). The spread is by moments, every ad weighted by how
+ * much of its distance is not chance; the expected spread counts as SPREAD_ADS more
+ * ads. An ad's trials count for the typical rate up to the strength, so that
+ * the ad with most of the money is not all there is.
+ */
+static double
+pool(const Decision *decision, double prior_rate, double *strength)
+{
+	double		expected = decision->options->spread * decision->options->spread;
+	double		variance = expected;
+	double		rate = prior_rate;
+	int			step;
+	int			i;
+
+	*strength = 1 / (Max(expected, 1e-6) * rate * (1 - rate));
+	for (step = 0; step < POOLING_STEPS; step++)
+	{
+		double		successes = 0.5;
+		double		trials = 0.5 / prior_rate;
+		double		moment = 0;
+		double		weights = 0;
+		double		q;
+
+		for (i = 0; i < decision->count; i++)
+		{
+			double		counted = 1 / (1 + decision->trials[i] / *strength);
+
+			successes += counted * decision->successes[i];
+			trials += counted * decision->trials[i];
+		}
+		rate = Min(successes / trials, 0.999);
+		q = rate * (1 - rate);
+		for (i = 0; i < decision->count; i++)
+		{
+			double		noise = 1 / (decision->trials[i] * q);
+			double		weight = variance / (variance + noise);
+			double		distance;
+
+			if (decision->trials[i] <= 0)
+				continue;
+			distance = (decision->successes[i] / decision->trials[i] - rate) / q;
+			moment += weight * weight * (distance * distance - noise);
+			weights += weight * weight;
+		}
+		variance = (SPREAD_ADS * expected + Max(moment, 0)) / (SPREAD_ADS + weights);
+		variance = Min(variance, LARGEST_SPREAD * LARGEST_SPREAD);
+		*strength = 1 / (variance * q);
+	}
+	if (expected <= 0)
+		*strength = 1e-3;
+	return rate;
+}
+
+/*
+ * Mean of the value (the factors are independent, so the product of their
+ * means), and mean and width of its logarithm, which is close to normal.
+ */
+static void
+summarize(Decision *decision, DelayedScore *scores)
+{
+	int			i;
+	int			hop;
+
+	for (i = 0; i < decision->count; i++)
+	{
+		const Evidence *evidence = evidence_of(decision, i);
+		double		mean = evidence->a / evidence->b;
+		double		middle = decision->known[i] + digamma(evidence->a) - log(evidence->b);
+		double		variance = trigamma(evidence->a);
+
+		for (hop = 1; hop <= decision->hops; hop++)
+		{
+			double		a = evidence[hop].a;
+			double		all = a + evidence[hop].b;
+
+			mean *= a / all;
+			middle += digamma(a) - digamma(all);
+			variance += trigamma(a) - trigamma(all);
+		}
+		decision->middle[i] = middle;
+		decision->width[i] = sqrt(variance);
+		scores[i].mean = exp(decision->known[i]) * mean;
+		scores[i].low = exp(middle - TENTH * decision->width[i]);
+		scores[i].high = exp(middle + TENTH * decision->width[i]);
+	}
+}
+
+/*
+ * Probability of being the best, by adding up over cells of log value: that
+ * this ad is in the cell and all others are below it.
+ */
+static void
+find_best(const Decision *decision, DelayedScore *scores)
+{
+	double		floor_at = -INFINITY;
+	double		top = -INFINITY;
+	double		all_below[BEST_CELLS];
+	double		sum = 0;
+	double		step;
+	int			cell;
+	int			i;
+
+	for (i = 0; i < decision->count; i++)
+	{
+		floor_at = Max(floor_at, decision->middle[i] - 4 * decision->width[i]);
+		top = Max(top, decision->middle[i] + 4 * decision->width[i]);
+		scores[i].best = 0;
+	}
+	step = (top - floor_at) / BEST_CELLS;
+	for (cell = 0; cell < BEST_CELLS; cell++)
+	{
+		all_below[cell] = 0;
+		for (i = 0; i < decision->count; i++)
+			all_below[cell] += log(below(floor_at + (cell + 0.5) * step, decision->middle[i], decision->width[i]));
+	}
+	for (i = 0; i < decision->count; i++)
+	{
+		double		before = below(floor_at, decision->middle[i], decision->width[i]);
+
+		for (cell = 0; cell < BEST_CELLS; cell++)
+		{
+			double		own = below(floor_at + (cell + 0.5) * step, decision->middle[i], decision->width[i]);
+			double		after = below(floor_at + (cell + 1) * step, decision->middle[i], decision->width[i]);
+
+			scores[i].best += (after - before) * exp(all_below[cell] - log(own));
+			before = after;
+		}
+		sum += scores[i].best;
+	}
+	for (i = 0; i < decision->count; i++)
+		scores[i].best = sum > 0 ? scores[i].best / sum : 1.0 / decision->count;
+}
+
+static void
+share_by_mean(const Decision *decision, DelayedScore *scores)
+{
+	int			i;
+
+	for (i = 0; i < decision->count; i++)
+		decision->successes[i] = log(scores[i].mean);
+	add_shares(decision, decision->successes, 1 - decision->options->floor, scores);
+}
+
+static void
+share_by_draws(const Decision *decision, DelayedScore *scores)
+{
+	int			draw;
+	int			i;
+
+	for (draw = 0; draw < decision->options->draws; draw++)
+	{
+		for (i = 0; i < decision->count; i++)
+			decision->successes[i] = draw_value(decision, i);
+		add_shares(decision, decision->successes, (1 - decision->options->floor) / decision->options->draws, scores);
+	}
+}
+
+/* Log of a value drawn from an ad's posterior. */
+static double
+draw_value(const Decision *decision, int ad)
+{
+	ArteryRandom *random = &decision->ads[ad].random;
+	const Evidence *evidence = evidence_of(decision, ad);
+	double		value = decision->known[ad] + artery_random_log_gamma(random, evidence->a) - log(evidence->b);
+	int			hop;
+
+	for (hop = 1; hop <= decision->hops; hop++)
+	{
+		double		on = artery_random_log_gamma(random, evidence[hop].a);
+		double		off = artery_random_log_gamma(random, evidence[hop].b);
+
+		/* log of on / (on + off) */
+		value -= off < on ? log1p(exp(off - on)) : off - on + log1p(exp(on - off));
+	}
+	return value;
+}
+
+/* Add weight times the best split for these values, which are lost. */
+static void
+add_shares(const Decision *decision, double *log_value, double weight, DelayedScore *scores)
+{
+	double		power = 1 / (1 - decision->options->gamma);
+	double		largest = -INFINITY;
+	double		sum = 0;
+	int			i;
+
+	for (i = 0; i < decision->count; i++)
+		largest = Max(largest, log_value[i]);
+	for (i = 0; i < decision->count; i++)
+	{
+		log_value[i] = exp(power * (log_value[i] - largest));
+		sum += log_value[i];
+	}
+	for (i = 0; i < decision->count; i++)
+		scores[i].share += weight * log_value[i] / sum;
+}
+
+/* Normal distribution function, kept above 0 for its logarithm. */
+static double
+below(double x, double middle, double width)
+{
+	return Max(0.5 * erfc((middle - x) / (width * M_SQRT2)), 1e-300);
+}
+
+/* Derivative of log Gamma, x > 0: recurrence to 8, then the asymptotic series. */
+static double
+digamma(double x)
+{
+	double		sum = 0;
+	double		y;
+
+	for (; x < 8; x++)
+		sum -= 1 / x;
+	y = 1 / (x * x);
+	return sum + log(x) - 0.5 / x - y * (1.0 / 12 - y * (1.0 / 120 - y / 252));
+}
+
+/* Its derivative. */
+static double
+trigamma(double x)
+{
+	double		sum = 0;
+	double		y;
+
+	for (; x < 8; x++)
+		sum += 1 / (x * x);
+	y = 1 / (x * x);
+	return sum + 1 / x + 0.5 * y + y / x * (1.0 / 6 - y * (1.0 / 30 - y / 42));
+}

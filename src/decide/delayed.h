@@ -1,0 +1,88 @@
+/*
+ * delayed.h
+ *		The allocation model that knows how late conversions come.
+ *
+ * Pure mathematics: no SPI, no clock, no globals. Times are in days, money in
+ * the account's currency.
+ *
+ * The value of an ad per unit of money, at the reference spend, is
+ *
+ *		v = impressions bought * CTR * product of the hop rates * value of the last stage
+ *
+ * CTR and hop rates have posteriors (Gamma and Beta), shrunk towards those of
+ * the account's ads by as much as these resemble each other. Impressions grow like
+ * spend^gamma, so for known v the best split is share ~ v^(1 / (1 - gamma)). The
+ * split decided is the mean of that over draws from the posteriors: an
+ * ad that may be good gets money to show it.
+ */
+#ifndef ARTERY_DECIDE_DELAYED_H
+#define ARTERY_DECIDE_DELAYED_H
+
+#include "postgres.h"
+
+#include "decide/exposure.h"
+#include "decide/hop.h"
+#include "decide/random.h"
+
+/* Most hops from the click to the last stage. */
+#define DELAYED_MAX_HOPS 16
+
+typedef struct DelayedOptions
+{
+	double		half_life;		/* of clicks and impressions */
+	double		gamma;			/* impressions ~ spend^gamma, 0 < gamma < 1 */
+	double		spread;			/* expected standard deviation of log odds between ads; 0: no pooling */
+	int			draws;			/* 0: the posterior mean decides */
+	double		floor;			/* least share of all ads together */
+	bool		delays;			/* count by age; else every entry is a trial */
+	bool		wear;			/* correct for falling CTR */
+} DelayedOptions;
+
+/* What is known of a hop before any data. */
+typedef struct DelayedHopPrior
+{
+	double		rate;			/* 0 < rate < 1; counts as half a success */
+	double		delay;			/* mean; counts as three durations */
+} DelayedHopPrior;
+
+/* One ad as the decision sees it. */
+typedef struct DelayedAd
+{
+	Exposure	exposure;
+	const Hop  *hops;			/* as many as there are priors */
+	double		value;			/* of one that reaches the last stage; > 0 */
+	ArteryRandom random;		/* its own stream, so that the order of ads does not matter */
+} DelayedAd;
+
+/* What the decision says of an ad. */
+typedef struct DelayedScore
+{
+	double		share;			/* of the budget; all add up to 1 */
+	double		mean;			/* value per unit of money: posterior mean */
+	double		low;			/* and its 80 % interval */
+	double		high;
+	double		best;			/* probability that no other ad is worth more */
+} DelayedScore;
+
+/* What the decision learnt of the account. */
+typedef struct DelayedAccount
+{
+	double		reference;		/* spend per period at which values are stated */
+	double		wear;			/* fall of log CTR per million impressions */
+	double		ctr;			/* the typical ad's */
+	double		rate[DELAYED_MAX_HOPS];
+	double		delay[DELAYED_MAX_HOPS];
+} DelayedAccount;
+
+/* The options of the model as it is used, for that many ads. */
+extern void artery_delayed_defaults(DelayedOptions *options, int count);
+
+/*
+ * Score count >= 1 ads with the same hops (1 .. DELAYED_MAX_HOPS); moves the ads'
+ * streams on. Time and memory are linear in count; memory is allocated in the
+ * current context and freed.
+ */
+extern void artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, int hops,
+								  const DelayedOptions *options, DelayedAccount *account, DelayedScore *scores);
+
+#endif							/* ARTERY_DECIDE_DELAYED_H */

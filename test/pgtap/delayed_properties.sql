@@ -1,0 +1,92 @@
+-- Properties of the model `delayed` over many made ads.
+BEGIN;
+SELECT * FROM no_plan();
+
+CREATE TEMP TABLE made AS
+SELECT k, round((r[1] * 5000)::numeric, 2) AS total, CASE WHEN k % 3 > 0 THEN r[2] END AS max_change,
+       (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+                   'ad_id', 'ad ' || j, 'impressions', floor(q[1] ^ 6 * 2000000), 'clicks', floor(q[2] ^ 3 * 5000),
+                   'spend', round((q[3] ^ 4 * 9000)::numeric, 2), 'pipeline_value', 0, 'age_hours', q[5] * 2000,
+                   'stages', jsonb_build_array(jsonb_build_array('lead', floor(q[4] * 100)),
+                       jsonb_build_array('demo', floor(q[4] * q[1] * 60)), jsonb_build_array('won', floor(q[4] * q[1] * q[6] * 30))),
+                   'won_value', CASE WHEN k % 4 > 0 THEN 10 ^ (k % 7 - 1) END,
+                   'current_budget', CASE WHEN j % 4 > 0 THEN round((q[6] * 300)::numeric, 2) END,
+                   'min_budget', CASE WHEN j % 3 = 0 THEN round((q[7] * 40)::numeric, 2) END,
+                   'max_budget', CASE WHEN j % 5 < 2 THEN round((40 + q[8] * 200)::numeric, 2) END)) ORDER BY j)
+          FROM generate_series(1, 1 + k % 40) j
+          CROSS JOIN LATERAL (SELECT artery.draw_beta(1, 1, 1000 * k + j, 8) AS q) q) AS states
+  FROM generate_series(1, 120) k CROSS JOIN LATERAL (SELECT artery.draw_beta(1, 1, -k, 2) AS r) r;
+CREATE TEMP TABLE decided AS
+SELECT m.k, m.total, m.max_change, d.*, (e.state ->> 'min_budget')::numeric AS min_budget,
+       (e.state ->> 'max_budget')::numeric AS max_budget
+  FROM made m
+  CROSS JOIN LATERAL (SELECT s.*, row_number() OVER () AS place
+                        FROM artery.select_budget(m.states, m.total, seed => m.k, max_change => m.max_change) s) d
+  JOIN LATERAL jsonb_array_elements(m.states) WITH ORDINALITY e(state, place) ON e.place = d.place;
+SELECT is((SELECT count(*) FROM decided WHERE metrics ->> 'model' = 'delayed'), (SELECT sum(1 + k % 40) FROM generate_series(1, 120) k),
+          'one row per ad, by the model that stages ask for');
+SELECT is_empty($$
+    SELECT k, total, sum(recommended_budget) FROM decided GROUP BY k, total
+    HAVING sum(recommended_budget) + coalesce(min((metrics ->> 'budget_unallocated')::numeric), 0) <> total $$,
+    'amounts add up to the cent');
+SELECT is_empty($$
+    SELECT k, ad_id, current_budget, recommended_budget, max_change FROM decided
+     WHERE abs(recommended_budget - current_budget) > current_budget * max_change::numeric + 0.0001 $$,
+    'nothing moves by more than the largest change');
+SELECT is_empty($$
+    SELECT k, ad_id, recommended_budget, min_budget, max_budget FROM decided
+     WHERE max_change IS NULL AND (recommended_budget < min_budget OR recommended_budget > max_budget) $$,
+    'nothing leaves its own bounds');
+SELECT is_empty($$
+    SELECT k, ad_id, metrics FROM decided
+     WHERE confidence IS NULL OR confidence < 0 OR confidence > 1 OR reason = ''
+        OR NOT (metrics -> 'value_low')::float8 < (metrics -> 'value_high')::float8
+        OR NOT (metrics -> 'probability_best')::float8 BETWEEN 0 AND 1
+        OR NOT (metrics -> 'budget_low')::numeric <= (metrics -> 'budget_high')::numeric $$,
+    'confidences and probabilities are shares, intervals have an extent');
+SELECT is_empty($$
+    SELECT k, sum((metrics -> 'probability_best')::float8) AS best, sum((metrics -> 'share')::float8) AS share FROM decided GROUP BY k
+    HAVING abs(sum((metrics -> 'probability_best')::float8) - 1) > 1e-6 OR abs(sum((metrics -> 'share')::float8) - 1) > 1e-6 $$,
+    'probabilities of being the best and shares add up to 1');
+
+-- The order of ads changes nothing, not a cent and not a bit; nor does asking again.
+SELECT is_empty($$
+    SELECT d.k, d.ad_id, d.recommended_budget, s.recommended_budget
+      FROM made m
+      CROSS JOIN LATERAL (SELECT jsonb_agg(e ORDER BY md5(e ->> 'ad_id')) AS states FROM jsonb_array_elements(m.states) e) o
+      CROSS JOIN LATERAL artery.select_budget(o.states, m.total, seed => m.k, max_change => m.max_change) s
+      JOIN decided d ON d.k = m.k AND d.ad_id = s.ad_id
+     WHERE d.recommended_budget <> s.recommended_budget OR d.metrics <> s.metrics OR d.confidence <> s.confidence $$,
+    'neither order nor repetition changes anything');
+SELECT ok(count(DISTINCT s.recommended_budget) > 5, 'another seed, another draw')
+  FROM generate_series(1, 10) seed CROSS JOIN LATERAL artery.select_budget((SELECT states FROM made WHERE k = 39), 1000, seed => seed) s
+ WHERE s.ad_id = 'ad 2';
+
+-- More wins, more worth, whatever else holds.
+SELECT is_empty($$
+    SELECT m.k FROM made m
+      CROSS JOIN LATERAL artery.select_budget(jsonb_set(m.states, '{0,stages}', '[["lead", 200], ["demo", 150], ["won", 100]]'), 1000, seed => 1) s
+      JOIN decided d ON d.k = m.k AND d.ad_id = s.ad_id
+     WHERE s.ad_id = 'ad 1' AND (s.metrics -> 'value_mean')::float8 <= (d.metrics -> 'value_mean')::float8 $$,
+    'wins are worth something');
+-- Numbers at the ends of what is accepted are decided on too.
+SELECT is((SELECT sum(recommended_budget) FROM artery.select_budget(jsonb_build_array(
+    '{"ad_id": "a", "impressions": 0, "clicks": 0, "spend": 0, "pipeline_value": 0, "age_hours": 0, "stages": [["won", 0]], "won_value": 0}'::jsonb,
+    '{"ad_id": "b", "impressions": 1e15, "clicks": 1e15, "spend": 1e12, "pipeline_value": 1e12, "age_hours": 1e7, "stages": [["won", 1e15]], "won_value": 1e12}'::jsonb,
+    '{"ad_id": "c", "impressions": 1, "clicks": 1e15, "spend": 1e12, "pipeline_value": 0, "age_hours": 0, "stages": [["won", 1e15]], "won_value": 1}'::jsonb,
+    '{"ad_id": "d", "impressions": 1e15, "clicks": 0, "spend": 0.01, "pipeline_value": 0, "age_hours": 1e7, "stages": [["won", 0]], "won_value": 1e12}'::jsonb),
+    999.99, seed => 1)), 999.99, 'extremes add up');
+SELECT is((SELECT recommended_budget FROM artery.select_budget((SELECT states - 'min_budget' FROM made WHERE k = 40), 77.01, seed => 1)), 77.01, 'one ad gets all');
+SELECT is((SELECT sum(recommended_budget) FROM artery.select_budget((SELECT states FROM made WHERE k = 1), 0, seed => 1)), 0.00, 'no money is a budget too');
+
+-- Sums made from the tables in parts are those made at once: nothing depends on when a run looks.
+SELECT is(round((artery.fold_exposure('{2, 1, 0.5}', '{1000, 2000, 10}', '{10, 30, 1}', '{5, 8, 0.1}') -> 'impressions')::numeric, 6),
+          round((1000 * h ^ 2 + 2000 * h + 10 * h ^ 0.5)::numeric, 6), 'impressions are discounted by age')
+  FROM (SELECT sqrt((artery.fold_exposure('{2}', '{1}', '{0}', '{0}') -> 'impressions')::float8) AS h) x;
+SELECT is((artery.fold_hop('{1, 3}', '{2, 1}', '{0.5, null}') -> k)::numeric, v, 'a step of the funnel: ' || k)
+  FROM (VALUES ('entered', 3::numeric), ('reached', 2), ('duration', 1)) x(k, v);
+SELECT throws_ok($$SELECT artery.fold_hop('{1}', '{1, 2}', NULL)$$, '22023', NULL, 'arrays must fit');
+SELECT throws_ok($$SELECT artery.fold_hop('{NaN}', '{1}', NULL)$$, '22003', NULL, 'ages are finite');
+
+SELECT * FROM finish();
+ROLLBACK;
