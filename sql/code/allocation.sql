@@ -294,6 +294,8 @@ CREATE OR REPLACE FUNCTION artery.allocate_budget(
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+-- compiling takes longer than the work, for any number of ads one has
+SET jit = off
 AS $$
 DECLARE
     v_started  timestamptz := clock_timestamp();

@@ -17,7 +17,7 @@ COMMENT ON FUNCTION artery.fold_hop(float8[], float8[], float8[]) IS
 CREATE OR REPLACE FUNCTION artery.tenant_funnel(
     tenant_id text, OUT stage_name text, OUT place integer, OUT stage_value numeric, OUT is_won boolean)
 RETURNS SETOF record
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE ROWS 6
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT s.stage_name,
@@ -43,27 +43,24 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_zone text;
-    v_day  date := artery.account_day(tenant_id, as_of);
+    v_day     date := artery.account_day(tenant_id, as_of);
+    v_elapsed float8;
 BEGIN
-    SELECT coalesce(t.settings ->> 'time_zone', 'UTC') INTO v_zone
+    SELECT extract(epoch FROM ad_exposure.as_of AT TIME ZONE coalesce(t.settings ->> 'time_zone', 'UTC') - v_day::timestamp) / 86400
+      INTO v_elapsed
       FROM artery.tenant t WHERE t.tenant_id = ad_exposure.tenant_id;
     RETURN QUERY
-    WITH days AS MATERIALIZED (
-        -- age of the middle of the day, or of what there is of it
-        SELECT x.day, greatest(extract(epoch FROM ad_exposure.as_of - (x.day::timestamp AT TIME ZONE v_zone))::float8
-               - extract(epoch FROM least(((x.day + 1)::timestamp AT TIME ZONE v_zone), ad_exposure.as_of)
-                                    - (x.day::timestamp AT TIME ZONE v_zone))::float8 / 2, 0) / 86400 AS age
-          FROM (SELECT v_day - i AS day FROM generate_series(0, 366) i) x
-    ), found AS (
-        SELECT d.ad_id, array_agg(x.age ORDER BY d.day) AS ages, array_agg(d.impressions::float8 ORDER BY d.day) AS impressions,
-               array_agg(d.clicks::float8 ORDER BY d.day) AS clicks, array_agg(d.spend::float8 ORDER BY d.day) AS spend
-          FROM artery.ad_day d JOIN days x ON x.day = d.day
-         WHERE d.tenant_id = ad_exposure.tenant_id AND d.day > v_day - 367 AND d.day <= v_day
-           AND (only_ad IS NULL OR d.ad_id = only_ad)
-         GROUP BY d.ad_id
-    )
-    SELECT f.ad_id, artery.fold_exposure(f.ages, f.impressions, f.clicks, f.spend), f.ages, f.clicks FROM found f;
+    SELECT f.ad_id, artery.fold_exposure(f.ages, f.impressions, f.clicks, f.spend), f.ages, f.clicks
+      FROM (SELECT d.ad_id, array_agg(d.age) AS ages, array_agg(d.impressions) AS impressions, array_agg(d.clicks) AS clicks,
+                   array_agg(d.spend) AS spend
+              FROM (SELECT x.ad_id, x.impressions::float8, x.clicks::float8, x.spend::float8,
+                           -- of the middle of the day, or of what there is of it
+                           CASE WHEN x.day = v_day THEN v_elapsed / 2 ELSE (v_day - x.day) + v_elapsed - 0.5 END AS age
+                      FROM artery.ad_day x
+                     WHERE x.tenant_id = ad_exposure.tenant_id AND x.day > v_day - 367 AND x.day <= v_day
+                       AND (only_ad IS NULL OR x.ad_id = only_ad)
+                     ORDER BY x.ad_id, x.day) d
+             GROUP BY d.ad_id) f;
 END
 $$;
 COMMENT ON FUNCTION artery.ad_exposure(text, timestamptz, text) IS
@@ -75,6 +72,8 @@ CREATE OR REPLACE FUNCTION artery.deal_progress(
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+-- compiling takes longer than the work, for any number of ads one has
+SET jit = off
 AS $$
 BEGIN
     RETURN QUERY
@@ -118,6 +117,8 @@ CREATE OR REPLACE FUNCTION artery.funnel_inputs(
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+-- compiling takes longer than the work, for any number of ads one has
+SET jit = off
 AS $$
 DECLARE
     v_names text[];

@@ -52,6 +52,7 @@ INSERT INTO contract VALUES
 ('record_feedback', 'tenant_id ad_id actual_pipeline_value actual_spend', 'impressions clicks cash_revenue as_of', 'actual_roas'),
 ('allocate_budget', 'tenant_id', 'total_budget seed as_of propose',
  'ad_id current_budget recommended_budget change_percentage confidence reason metrics budget_owner_id'),
+('explain_recommendation', 'tenant_id run_id budget_owner_id', '', NULL),
 ('schedule_allocation', 'tenant_id schedule', '', NULL),
 ('unschedule_allocation', 'tenant_id', '', NULL),
 ('ad_decision', 'tenant_id ad_id', 'as_of', 'decision reason spend roas days_live'),
