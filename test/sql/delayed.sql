@@ -69,13 +69,13 @@ SELECT count(artery.register_ad('delayed', a, 'c1', 's ' || a, first_seen => '20
 SELECT count(artery.observe_budget('delayed', 's ' || a, 100, '2024-03-01 00:00+00')) FROM unnest(ARRAY['good', 'poor']) a;
 SELECT count(artery.record_ad_day('delayed', a, '2024-03-01'::date + d, 3000, 60, 100))
   FROM unnest(ARRAY['good', 'poor']) a, generate_series(0, 8) d;
-SELECT count(artery.track_click('delayed', 'c1', 'good', click_id => 'k' || i, click_timestamp => '2024-03-06 00:00+00'))
+SELECT count(artery.track_click('delayed', 'c1', 'good', click_id => 'delayed k' || i, click_timestamp => '2024-03-06 00:00+00'))
   FROM generate_series(1, 8) i;
-SELECT count(artery.identify('delayed', crm_deal_id => 'd' || i, click_id => 'k' || i, seen_at => '2024-03-06 00:00+00')) FROM generate_series(1, 8) i;
-SELECT count(artery.record_stage('delayed', 'd' || i, 'lead', '2024-03-07 00:00+00')) FROM generate_series(1, 8) i;
-SELECT count(artery.record_stage('delayed', 'd' || i, 'appointment_scheduled', '2024-03-08 00:00+00')) FROM generate_series(1, 4) i;
-SELECT artery.record_stage('delayed', 'd1', 'closed_won', '2024-03-09 12:00+00') ->> 'status' AS status;
-SELECT artery.record_stage('delayed', 'd2', 'closed_lost', '2024-03-09 12:00+00') ->> 'status' AS status;
+SELECT count(artery.identify('delayed', crm_deal_id => 'delayed ' || i, click_id => 'delayed k' || i, seen_at => '2024-03-06 00:00+00')) FROM generate_series(1, 8) i;
+SELECT count(artery.record_stage('delayed', 'delayed ' || i, 'lead', '2024-03-07 00:00+00')) FROM generate_series(1, 8) i;
+SELECT count(artery.record_stage('delayed', 'delayed ' || i, 'appointment_scheduled', '2024-03-08 00:00+00')) FROM generate_series(1, 4) i;
+SELECT artery.record_stage('delayed', 'delayed 1', 'closed_won', '2024-03-09 12:00+00') ->> 'status' AS status;
+SELECT artery.record_stage('delayed', 'delayed 2', 'closed_lost', '2024-03-09 12:00+00') ->> 'status' AS status;
 -- as of the 10th: eight leads a day after their click; four appointments after a day; one went on, past show_up
 SELECT place, ages, durations FROM artery.deal_progress('delayed', '2024-03-10 00:00+00') ORDER BY place;
 -- as of the 8th at noon nobody had bought
