@@ -31,7 +31,7 @@ eval "$(setup/cluster.sh env)"
 psql -qX -c "CREATE EXTENSION artery"
 results=$ARTERY_WORK/bench.log
 : >"$results"
-for script in bench/*.sh; do
+for script in ${BENCH:-bench/*.sh}; do
     printf '%s\n' "$script" | grep -qE -e "${T:-}" || continue
     say "$script"
     "$script" 2>&1 | tee -a "$results"
