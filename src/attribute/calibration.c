@@ -26,7 +26,7 @@
 #define STALE_HOURS 6			/* by the clock of the events: history may be loaded in seconds */
 #define STALE_CONVERSIONS 50	/* looked at by this session */
 #define WAKE_SECONDS 2			/* the worker is told of news at most this often */
-#define FOLD_BATCH 20000		/* clicks that a conversion counts along the way */
+#define FOLD_BATCH 10000		/* clicks that a conversion counts along the way */
 #define NAME_LENGTH 256			/* of a tenant */
 
 PG_FUNCTION_INFO_V1(artery_click_values);

@@ -16,7 +16,8 @@
 
 #define PAUSE_SECONDS 2
 #define TENANTS 64				/* at once; then the other duties come first */
-#define BATCH 50000				/* clicks of a tenant */
+#define BATCH 20000				/* clicks of a tenant in one transaction */
+#define ROUNDS 50				/* transactions for a tenant at once */
 
 static ArteryStatement select_tenants = {
 	"SELECT DISTINCT d.tenant_id FROM artery.attribution_delta d LIMIT $1", 1, {INT4OID}, NULL
@@ -51,12 +52,18 @@ artery_calibration_duty(void)
 	for (i = 0; i < count; i++)
 	{
 		Datum		values[2] = {tenants[i], Int32GetDatum(BATCH)};
+		int64		folded = BATCH;
+		int			round;
 
-		CHECK_FOR_INTERRUPTS();
-		artery_transaction_begin(&scope, "artery: folding what attribution has learnt");
-		(void) artery_execute(&fold_tenant, values, NULL, false, 1);
-		artery_transaction_commit(&scope);
-		MemoryContextSwitchTo(context);
+		for (round = 0; folded >= BATCH && round < ROUNDS; round++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			artery_transaction_begin(&scope, "artery: folding what attribution has learnt");
+			(void) artery_execute(&fold_tenant, values, NULL, false, 1);
+			folded = artery_field_int64(0, 1);
+			artery_transaction_commit(&scope);
+			MemoryContextSwitchTo(context);
+		}
 	}
 	if (count == 0)
 		return DT_NOEND;
