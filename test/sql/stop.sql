@@ -71,7 +71,8 @@ SELECT pg_temp.claim();
 SELECT pg_temp.judge(:'c5', '{"budget": 100}');
 SELECT pg_temp.settle(:'c5', 'unknown');
 SELECT artery.pause_owner('stop', 'set_4', 'anna') AS held;
-UPDATE artery.ad_change SET run_at = artery.now() WHERE change_id = :'c5';
+-- That it is not applied counts 10 seconds after it was sent.
+UPDATE artery.ad_change SET run_at = artery.now(), sending_at = sending_at - interval '11 seconds' WHERE change_id = :'c5';
 SELECT pg_temp.claim();
 SELECT pg_temp.judge(:'c5', '{"budget": 100}');
 SELECT * FROM pg_temp.stand(:'c5');
