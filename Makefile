@@ -6,6 +6,7 @@
 #   make test T=pattern     those whose name contains it: T=regress/click, T=t/
 #   make bench              speed as ratios measured side by side in one run
 #   make bench-attribution  how true attribution is, on simulated traffic
+#   make bench-allocation   what decisions earn on a simulated market
 #   make readme             bring the generated parts of README.md up to date
 #   make, make install, make installcheck      plain PGXS
 
@@ -59,13 +60,16 @@ $(DATA_built): $(PARTS) Makefile
 
 # DATA on the command line is the demo's; else it is PGXS's word for files to
 # install.
-.PHONY: demo test bench bench-attribution readme
+.PHONY: demo test bench bench-attribution bench-allocation readme
 demo: export ARTERY_DEMO_DATA = $(if $(filter command,$(origin DATA)),$(DATA))
 demo test bench:
 	@setup/$@.sh
 
 bench-attribution:
 	@BENCH=bench/attribution/judge.sh setup/bench.sh
+
+bench-allocation:
+	@bench/allocation.sh
 
 readme:
 	@setup/cluster.sh start && eval "$$(setup/cluster.sh env)" && setup/readme.sh update

@@ -45,6 +45,7 @@ typedef struct Decision
 	double	   *known;			/* per ad: log of everything that is not drawn */
 	double	   *middle;			/* per ad: mean and standard deviation of log value */
 	double	   *width;
+	double	   *boldness;		/* per ad: width of its draws as a share of the width */
 	Evidence   *evidence;		/* per ad: CTR, then each hop */
 } Decision;
 
@@ -59,6 +60,7 @@ static void summarize(Decision *decision, DelayedScore *scores);
 static void find_best(const Decision *decision, DelayedScore *scores);
 static void share_by_mean(const Decision *decision, DelayedScore *scores);
 static void share_by_draws(const Decision *decision, DelayedScore *scores);
+static void weigh_doubt(const Decision *decision);
 static double draw_value(const Decision *decision, int ad);
 static void add_shares(const Decision *decision, double *log_value, double weight, DelayedScore *scores);
 static double below(double x, double middle, double width);
@@ -71,6 +73,7 @@ artery_delayed_defaults(DelayedOptions *options, int count)
 	options->half_life = 14;
 	options->gamma = 0.8;
 	options->spread = 0.45;
+	options->horizon = 60;
 	options->draws = Min(Max(1024 / Max(count, 1), 16), 64);
 	options->floor = 0.01;
 	options->delays = true;
@@ -81,11 +84,12 @@ void
 artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, int hops,
 					  const DelayedOptions *options, DelayedAccount *account, DelayedScore *scores)
 {
-	double	   *columns = allocate(count, 5 * sizeof(double));
+	double	   *columns = allocate(count, 6 * sizeof(double));
 	Decision	decision = {
 		.ads = ads, .count = count, .hops = hops, .options = options, .account = account,
 		.successes = columns, .trials = columns + count, .known = columns + 2 * (Size) count,
 		.middle = columns + 3 * (Size) count, .width = columns + 4 * (Size) count,
+		.boldness = columns + 5 * (Size) count,
 		.evidence = allocate(count, (hops + 1) * sizeof(Evidence))
 	};
 	int			i;
@@ -100,7 +104,10 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 	for (i = 0; i < count; i++)
 		scores[i].share = options->floor / count;
 	if (options->draws > 0)
+	{
+		weigh_doubt(&decision);
 		share_by_draws(&decision, scores);
+	}
 	else
 		share_by_mean(&decision, scores);
 	pfree(decision.evidence);
@@ -220,6 +227,7 @@ fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior)
 	for (i = 0; i < decision->count; i++)
 	{
 		Evidence   *evidence = evidence_of(decision, i) + 1 + hop;
+
 		evidence->a = rate * strength + decision->successes[i];
 		evidence->b = (1 - rate) * strength + decision->trials[i] - decision->successes[i];
 	}
@@ -383,9 +391,68 @@ share_by_draws(const Decision *decision, DelayedScore *scores)
 	for (draw = 0; draw < decision->options->draws; draw++)
 	{
 		for (i = 0; i < decision->count; i++)
-			decision->successes[i] = draw_value(decision, i);
+		{
+			double		bold = decision->boldness[i];
+			double		excess = log(scores[i].mean) - decision->middle[i];
+
+			/* narrower draws, of the same mean value */
+			decision->successes[i] = decision->middle[i] + (1 - bold * bold) * excess
+				+ bold * (draw_value(decision, i) - decision->middle[i]);
+		}
 		add_shares(decision, decision->successes, (1 - decision->options->floor) / decision->options->draws, scores);
 	}
+}
+
+/*
+ * How much of the doubt about an ad would the horizon's data settle?
+ *
+ * An ad with a typical share sees as much in a day as the account's ads have seen
+ * per day of their ages. With that added to its evidence, the variance of its log value
+ * falls; what it falls by is the variance of what we may come to believe, and
+ * that is what a draw should have.
+ */
+static void
+weigh_doubt(const Decision *decision)
+{
+	double		days = 0;
+	int			hop;
+	int			i;
+
+	for (i = 0; i < decision->count; i++)
+	{
+		days += decision->ads[i].age;
+		decision->boldness[i] = 0;
+	}
+	if (decision->options->horizon <= 0 || days <= 0)
+	{
+		for (i = 0; i < decision->count; i++)
+			decision->boldness[i] = 1;
+		return;
+	}
+	for (hop = 0; hop < decision->hops; hop++)
+	{
+		double		entered = 0;
+		double		reached = 0.5;
+
+		for (i = 0; i < decision->count; i++)
+		{
+			entered += decision->ads[i].hops[hop].entered;
+			reached += decision->ads[i].hops[hop].reached;
+		}
+		entered = Max(entered, reached) * decision->options->horizon / days;
+		reached *= decision->options->horizon / days;
+		for (i = 0; i < decision->count; i++)
+		{
+			const Evidence *evidence = evidence_of(decision, i);
+
+			if (hop == 0)
+				decision->boldness[i] += trigamma(evidence->a + entered);
+			evidence += 1 + hop;
+			decision->boldness[i] += trigamma(evidence->a + reached) - trigamma(evidence->a + evidence->b + entered);
+		}
+	}
+	for (i = 0; i < decision->count; i++)
+		decision->boldness[i] = sqrt(Max(1 - decision->boldness[i] / (decision->width[i] * decision->width[i]), 0));
 }
 
 /* Log of a value drawn from an ad's posterior. */

@@ -13,7 +13,8 @@
  * the account's ads by as much as these resemble each other. Impressions grow like
  * spend^gamma, so for known v the best split is share ~ v^(1 / (1 - gamma)). The
  * split decided is the mean of that over draws from the posteriors: an
- * ad that may be good gets money to show it.
+ * ad that may be good gets money to show it. Doubt that a horizon's data would not
+ * settle is not worth paying for, so draws are as wide as what can be learnt in it.
  */
 #ifndef ARTERY_DECIDE_DELAYED_H
 #define ARTERY_DECIDE_DELAYED_H
@@ -33,6 +34,7 @@ typedef struct DelayedOptions
 	double		gamma;			/* impressions ~ spend^gamma, 0 < gamma < 1 */
 	double		spread;			/* expected standard deviation of log odds between ads; 0: no pooling */
 	int			draws;			/* 0: the posterior mean decides */
+	double		horizon;		/* days in which what is learnt must pay; 0: doubt counts in full */
 	double		floor;			/* least share of all ads together */
 	bool		delays;			/* count by age; else every entry is a trial */
 	bool		wear;			/* correct for falling CTR */
@@ -51,6 +53,7 @@ typedef struct DelayedAd
 	Exposure	exposure;
 	const Hop  *hops;			/* as many as there are priors */
 	double		value;			/* of one that reaches the last stage; > 0 */
+	double		age;			/* days it has been shown; >= 0 */
 	ArteryRandom random;		/* its own stream, so that the order of ads does not matter */
 } DelayedAd;
 

@@ -27,7 +27,7 @@ CREATE TEMP TABLE first AS
 SELECT * FROM artery.allocate_budget('allocation', seed => 7, as_of => '2024-03-05 00:00+00', propose => false);
 SELECT ad_id, budget_owner_id, current_budget, sum(recommended_budget) OVER () AS total,
        round((100 * (recommended_budget - current_budget) / current_budget)::numeric, 6) = round(change_percentage::numeric, 6) AS change_fits,
-       confidence BETWEEN 0 AND 1 AS confident, regexp_replace(reason, '[0-9]+(\.[0-9]+)?', '#', 'g') AS reason
+       confidence BETWEEN 0 AND 1 AS confident, reason ~ ' is expected to bring [0-9.]+ \(80% sure: ' AS reasoned, substring(reason FROM 'Not proposed.*') AS not_proposed
   FROM first ORDER BY ad_id;
 -- the same from what was stored: any past decision can be made again
 SELECT count(*), bool_and(s.recommended_budget = b.recommended_budget AND s.metrics <@ b.metrics) AS same
