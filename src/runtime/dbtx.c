@@ -223,6 +223,7 @@ artery_attempt(void (*step) (void *), void *argument, ErrorData **error)
 void
 artery_transaction_begin(ArteryScope *scope, const char *activity)
 {
+	scope->outside = CurrentMemoryContext;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -236,6 +237,8 @@ artery_transaction_commit(ArteryScope *scope)
 	artery_scope_leave(scope);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	/* a commit leaves the top context current, where whatever follows would leak */
+	MemoryContextSwitchTo(scope->outside);
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }

@@ -25,6 +25,7 @@ typedef struct ArteryScope
 	int			security;		/* and the caller's security context */
 	int			guc_nest;		/* level of the pinned search path */
 	MemoryContext caller;		/* results that outlive the scope go here */
+	MemoryContext outside;		/* current before a transaction of the scope's own began */
 } ArteryScope;
 
 /*
