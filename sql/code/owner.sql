@@ -242,14 +242,16 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-BEGIN
+DECLARE
     -- One that is locked is being claimed, and will be judged by what holds now.
-    UPDATE artery.ad_change c SET run_at = artery.moment()
-     WHERE c.tenant_id = judge_again.tenant_id AND c.change_id IN (
-           SELECT b.change_id FROM artery.ad_change b
-            WHERE b.tenant_id = judge_again.tenant_id AND b.state = 'blocked' AND b.blocked_rule = ANY (rules)
-              FOR UPDATE SKIP LOCKED);
-    IF FOUND THEN
+    v_changes uuid[] := ARRAY(
+        SELECT c.change_id FROM artery.ad_change c
+         WHERE c.tenant_id = judge_again.tenant_id AND c.state = 'blocked' AND c.blocked_rule = ANY (rules)
+           FOR UPDATE SKIP LOCKED);
+BEGIN
+    IF cardinality(v_changes) > 0 THEN
+        UPDATE artery.ad_change c SET run_at = artery.moment()
+         WHERE c.tenant_id = judge_again.tenant_id AND c.change_id = ANY (v_changes);
         PERFORM artery.wake_worker();
     END IF;
 END

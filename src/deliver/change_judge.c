@@ -87,6 +87,11 @@ judge_locked(ChangeClaim *claim, ChangeRow *row, const LiveState *live, Timestam
 		else
 			in_force.status = live->status;
 	}
+	if (row->reconcile && in_force.budget != NULL && !artery_change_same(&in_force, &row->sending) &&
+		!artery_change_same(&in_force, &row->from))
+		/* what was sent may have been in force until somebody else's edit: the window must know it */
+		artery_guard_sent(row->tenant_id, row->campaign_id, row->target_id, row->sending.budget, row->change_id,
+						  moment - 1);
 	if (in_force.budget != NULL)
 		artery_guard_observe(row->tenant_id, row->campaign_id, row->target_id, in_force.budget, moment);
 	if (row->reconcile && !reconcile(row, &in_force, moment, &verdict))
