@@ -344,7 +344,7 @@ plot(const MarketKind *kind, int accounts)
 static void
 judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 seed, double budget, bool ablate, bool draw)
 {
-	int			columns = ablate ? 2 + (int) lengthof(ablations) : POLICIES;
+	int columns = getenv("ONLY") ? 3 : ablate ? 2 + (int) lengthof(ablations) : POLICIES; if (getenv("ONLY")) ablate = true;
 	double	   *fraction = malloc(sizeof(double) * accounts * columns);
 	int			column;
 	int			i;
@@ -364,6 +364,7 @@ judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 see
 			double		revenue;
 
 			artery_delayed_defaults(&options, MARKET_ADS);
+ if (getenv("H")) options.half_life = atof(getenv("H")); if (getenv("T")) options.horizon = atof(getenv("T")); if (getenv("S")) options.spread = atof(getenv("S")); if (getenv("W")) options.wear = atoi(getenv("W"));if (getenv("G")) options.gamma = atof(getenv("G"));
 			if (column > 1 && ablate)
 				ablations[column - 2].change(&options);
 			revenue = run(&account, column > 1 && ablate ? DELAYED : (Policy) column, &options, column);

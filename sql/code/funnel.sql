@@ -7,12 +7,12 @@ AS 'MODULE_PATHNAME', 'artery_fold_exposure';
 COMMENT ON FUNCTION artery.fold_exposure(float8[], float8[], float8[], float8[]) IS
 'What an ad showed, by day with the oldest first (ages in days), as the sums with a half-life that a decision reads.';
 
-CREATE OR REPLACE FUNCTION artery.fold_hop(ages float8[], counts float8[], durations float8[])
+CREATE OR REPLACE FUNCTION artery.fold_hop(ages float8[], counts float8[], durations float8[], weights float8[])
 RETURNS jsonb
 LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'artery_fold_hop';
-COMMENT ON FUNCTION artery.fold_hop(float8[], float8[], float8[]) IS
-'A step of the funnel: who entered it (days ago, and how many), and how many days those took who went on, as the sums that a decision reads.';
+COMMENT ON FUNCTION artery.fold_hop(float8[], float8[], float8[], float8[]) IS
+'A step of the funnel: who entered it (days ago, and how many), and how many days those took who went on (and how many they were), as the sums that a decision reads.';
 
 CREATE OR REPLACE FUNCTION artery.tenant_funnel(
     tenant_id text, OUT stage_name text, OUT place integer, OUT stage_value numeric, OUT is_won boolean)
@@ -68,7 +68,7 @@ COMMENT ON FUNCTION artery.ad_exposure(text, timestamptz, text) IS
 
 CREATE OR REPLACE FUNCTION artery.deal_progress(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT place integer, OUT ages float8[], OUT durations float8[])
+    OUT ad_id text, OUT place integer, OUT ages float8[], OUT durations float8[], OUT weights float8[])
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -80,36 +80,43 @@ BEGIN
     WITH funnel AS MATERIALIZED (
         SELECT f.stage_name, f.place FROM artery.tenant_funnel(deal_progress.tenant_id) f
     ), entered AS (
-        SELECT d.ad_id, d.deal_id, d.click_id, f.place, min(e.occurred_at) AS entered_at
-          FROM artery.deal d
-          JOIN artery.deal_stage_event e ON e.tenant_id = d.tenant_id AND e.deal_id = d.deal_id
+        SELECT e.deal_id, f.place, min(e.occurred_at) AS entered_at
+          FROM artery.deal_stage_event e
           JOIN funnel f ON f.stage_name = e.stage_to
-         WHERE d.tenant_id = deal_progress.tenant_id AND e.tenant_id = deal_progress.tenant_id
-           AND d.ad_id IS NOT NULL AND (only_ad IS NULL OR d.ad_id = only_ad)
+         WHERE e.tenant_id = deal_progress.tenant_id
            AND NOT e.is_value AND e.occurred_at <= deal_progress.as_of
            AND e.occurred_at > deal_progress.as_of - interval '366 days'
-         GROUP BY d.ad_id, d.deal_id, d.click_id, f.place
+         GROUP BY e.deal_id, f.place
     ), reached AS (
         -- who skipped a stage has passed it when they came further
-        SELECT n.ad_id, n.deal_id, n.click_id, p.place, min(n.entered_at) AS reached_at
+        SELECT n.deal_id, p.place, min(n.entered_at) AS reached_at
           FROM entered n JOIN (SELECT DISTINCT f.place FROM funnel f) p ON p.place <= n.place
-         GROUP BY n.ad_id, n.deal_id, n.click_id, p.place
+         GROUP BY n.deal_id, p.place
+    ), earned AS (
+        -- a deal counts for its ad or, where the attribution says so, for several in parts
+        SELECT d.deal_id, k.ad_id, k.credit::float8 AS credit, CASE WHEN k.ad_id = d.ad_id THEN d.click_id END AS click_id
+          FROM artery.deal d
+          LEFT JOIN artery.conversion_trace x ON x.tenant_id = deal_progress.tenant_id AND x.conversion_id = d.conversion_id
+         CROSS JOIN LATERAL jsonb_each_text(coalesce(x.credit, CASE WHEN d.ad_id IS NOT NULL THEN jsonb_build_object(d.ad_id, 1) END)) k(ad_id, credit)
+         WHERE d.tenant_id = deal_progress.tenant_id AND (only_ad IS NULL OR k.ad_id = only_ad) AND k.credit::float8 > 0
     ), timed AS (
-        SELECT r.ad_id, r.place, r.reached_at,
-               CASE WHEN r.place > 1 THEN r.reached_at - lag(r.reached_at) OVER (PARTITION BY r.deal_id ORDER BY r.place)
-                    ELSE r.reached_at - c.click_timestamp END AS took, r.deal_id
+        SELECT w.ad_id, r.place, r.reached_at, r.deal_id, w.credit,
+               CASE WHEN r.place > 1 THEN r.reached_at - lag(r.reached_at) OVER (PARTITION BY w.ad_id, r.deal_id ORDER BY r.place)
+                    ELSE r.reached_at - c.click_timestamp END AS took
           FROM reached r
+          JOIN earned w ON w.deal_id = r.deal_id
           LEFT JOIN artery.click_tracking c
-            ON c.tenant_id = deal_progress.tenant_id AND c.click_id = r.click_id AND r.place = 1
+            ON c.tenant_id = deal_progress.tenant_id AND c.click_id = w.click_id AND r.place = 1
     )
     SELECT t.ad_id, t.place,
            array_agg(extract(epoch FROM deal_progress.as_of - t.reached_at)::float8 / 86400 ORDER BY t.reached_at, t.deal_id),
-           array_agg(greatest(extract(epoch FROM t.took)::float8, 0) / 86400 ORDER BY t.reached_at, t.deal_id)
+           array_agg(greatest(extract(epoch FROM t.took)::float8, 0) / 86400 ORDER BY t.reached_at, t.deal_id),
+           array_agg(t.credit ORDER BY t.reached_at, t.deal_id)
       FROM timed t GROUP BY t.ad_id, t.place;
 END
 $$;
 COMMENT ON FUNCTION artery.deal_progress(text, timestamptz, text) IS
-'For each ad and place in the funnel: how many days ago its deals of the year before as_of came there, and how many days after the place before (or the click; null where it is not known).';
+'For each ad and place in the funnel: how many days ago its deals of the year before as_of came there, and how many days after the place before (or the click; null where it is not known), and how much of each deal counts for the ad.';
 
 CREATE OR REPLACE FUNCTION artery.funnel_inputs(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
@@ -123,7 +130,7 @@ AS $$
 DECLARE
     v_names text[];
     v_value numeric;
-    v_none  jsonb := artery.fold_hop(NULL, NULL, NULL);
+    v_none  jsonb := artery.fold_hop(NULL, NULL, NULL, NULL);
 BEGIN
     SELECT array_agg(f.name ORDER BY f.place), max(f.value) INTO v_names, v_value
       FROM (SELECT t.place, (array_agg(t.stage_name ORDER BY t.stage_value DESC, t.stage_name))[1] AS name,
@@ -139,10 +146,10 @@ BEGIN
     ), shown AS MATERIALIZED (
         SELECT x.* FROM artery.ad_exposure(funnel_inputs.tenant_id, funnel_inputs.as_of, only_ad) x
     ), hops AS (
-        SELECT s.ad_id, jsonb_agg(jsonb_build_array(v_names[s.place], coalesce(cardinality(r.durations), 0)) ORDER BY s.place) AS stages,
+        SELECT s.ad_id, jsonb_agg(jsonb_build_array(v_names[s.place], coalesce((SELECT trim_scale(round(sum(w)::numeric, 6)) FROM unnest(r.weights) w), 0)) ORDER BY s.place) AS stages,
                jsonb_agg(CASE WHEN r.ad_id IS NULL AND e.ad_id IS NULL AND s.place > 1 THEN v_none
-                              WHEN s.place = 1 THEN artery.fold_hop(x.ages, x.clicks, r.durations)
-                              ELSE artery.fold_hop(e.ages, array_fill(1::float8, ARRAY[cardinality(e.ages)]), r.durations) END
+                              WHEN s.place = 1 THEN artery.fold_hop(x.ages, x.clicks, r.durations, r.weights)
+                              ELSE artery.fold_hop(e.ages, e.weights, r.durations, r.weights) END
                          ORDER BY s.place) AS hops
           FROM (SELECT a.ad_id, p.place FROM artery.ad_state a, generate_series(1, cardinality(v_names)) p(place)
                  WHERE a.tenant_id = funnel_inputs.tenant_id AND (only_ad IS NULL OR a.ad_id = only_ad)) s

@@ -80,8 +80,9 @@ artery_fold_exposure(PG_FUNCTION_ARGS)
 }
 
 /*
- * artery.fold_hop(ages, counts, durations): who entered, by age in days and number; who
- * went on, by how long each took (null: not known, taken for the mean of the others).
+ * artery.fold_hop(ages, counts, durations, weights): who entered, by age in days and
+ * number; who went on, by how long they took (null: not known, taken for the mean
+ * of the others) and number.
  */
 Datum
 artery_fold_hop(PG_FUNCTION_ARGS)
@@ -92,27 +93,32 @@ artery_fold_hop(PG_FUNCTION_ARGS)
 	bool	   *age_nulls;
 	bool	   *count_nulls;
 	bool	   *duration_nulls;
+	Datum	   *weights;
+	bool	   *weight_nulls;
 	int			n = read_array(fcinfo, 0, &ages, &age_nulls);
 	int			n_counts = read_array(fcinfo, 1, &counts, &count_nulls);
 	int			reached = read_array(fcinfo, 2, &durations, &duration_nulls);
-	int			unknown = 0;
+	int			n_weights = read_array(fcinfo, 3, &weights, &weight_nulls);
+	double		unknown = 0;
 	Hop			hop = {0};
 	JsonbParseState *state = NULL;
 	int			i;
 
-	if (n != n_counts)
+	if (n != n_counts || reached != n_weights)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("ages and counts must be of one length")));
+				 errmsg("ages and counts, and durations and weights, must be of one length")));
 	for (i = 0; i < n; i++)
 		artery_hop_enter(&hop, check(counts[i], count_nulls[i], MAX_COUNT, "counts"),
 						 check(ages[i], age_nulls[i], MAX_DAYS, "ages"));
 	for (i = 0; i < reached; i++)
 	{
+		double		weight = check(weights[i], weight_nulls[i], MAX_COUNT, "weights");
+
 		if (duration_nulls[i])
-			unknown++;
+			unknown += weight;
 		else
-			artery_hop_reach(&hop, 1, check(durations[i], false, MAX_DAYS, "durations"));
+			artery_hop_reach(&hop, weight, check(durations[i], false, MAX_DAYS, "durations"));
 	}
 	if (unknown > 0)
 		artery_hop_reach(&hop, unknown, hop.reached > 0 ? hop.duration / hop.reached : 1);

@@ -83,10 +83,10 @@ SELECT is((SELECT sum(recommended_budget) FROM artery.select_budget((SELECT stat
 SELECT is(round((artery.fold_exposure('{2, 1, 0.5}', '{1000, 2000, 10}', '{10, 30, 1}', '{5, 8, 0.1}') -> 'impressions')::numeric, 6),
           round((1000 * h ^ 2 + 2000 * h + 10 * h ^ 0.5)::numeric, 6), 'impressions are discounted by age')
   FROM (SELECT sqrt((artery.fold_exposure('{2}', '{1}', '{0}', '{0}') -> 'impressions')::float8) AS h) x;
-SELECT is((artery.fold_hop('{1, 3}', '{2, 1}', '{0.5, null}') -> k)::numeric, v, 'a step of the funnel: ' || k)
+SELECT is((artery.fold_hop('{1, 3}', '{2, 1}', '{0.5, null}', '{1, 1}') -> k)::numeric, v, 'a step of the funnel: ' || k)
   FROM (VALUES ('entered', 3::numeric), ('reached', 2), ('duration', 1)) x(k, v);
-SELECT throws_ok($$SELECT artery.fold_hop('{1}', '{1, 2}', NULL)$$, '22023', NULL, 'arrays must fit');
-SELECT throws_ok($$SELECT artery.fold_hop('{NaN}', '{1}', NULL)$$, '22003', NULL, 'ages are finite');
+SELECT throws_ok($$SELECT artery.fold_hop('{1}', '{1, 2}', NULL, NULL)$$, '22023', NULL, 'arrays must fit');
+SELECT throws_ok($$SELECT artery.fold_hop('{NaN}', '{1}', NULL, NULL)$$, '22003', NULL, 'ages are finite');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -77,11 +77,17 @@ SELECT count(artery.record_stage('delayed', 'delayed ' || i, 'appointment_schedu
 SELECT artery.record_stage('delayed', 'delayed 1', 'closed_won', '2024-03-09 12:00+00') ->> 'status' AS status;
 SELECT artery.record_stage('delayed', 'delayed 2', 'closed_lost', '2024-03-09 12:00+00') ->> 'status' AS status;
 -- as of the 10th: eight leads a day after their click; four appointments after a day; one went on, past show_up
-SELECT place, ages, durations FROM artery.deal_progress('delayed', '2024-03-10 00:00+00') ORDER BY place;
+SELECT place, ages, durations, weights FROM artery.deal_progress('delayed', '2024-03-10 00:00+00') ORDER BY place;
 -- as of the 8th at noon nobody had bought
 SELECT max(place) FROM artery.deal_progress('delayed', '2024-03-08 12:00+00');
 SELECT inputs -> 'stages' AS stages, inputs -> 'won_value' AS won_value, inputs #> '{hops,0,entered}' AS clicks
   FROM artery.funnel_inputs('delayed', '2024-03-10 00:00+00') ORDER BY ad_id;
+-- what the attribution credits in parts counts in parts, and nowhere twice
+BEGIN;
+INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, by_id, best_probability, stated, no_click, unseen_click, credit, candidates, positions, amounts)
+VALUES ('delayed', 'deal:delayed 1', artery.now(), false, 0.5, 0.5, 0.1, 0.1, '{"good": 0.5, "poor": 0.25}', '[]', '{}', '{}');
+SELECT inputs -> 'stages' AS stages FROM artery.funnel_inputs('delayed', '2024-03-10 00:00+00') ORDER BY ad_id;
+ROLLBACK;
 CREATE TEMP TABLE run AS
 SELECT * FROM artery.allocate_budget('delayed', seed => 7, as_of => '2024-03-10 00:00+00');
 SELECT ad_id, recommended_budget > current_budget AS more, sum(recommended_budget) OVER () AS total, metrics ->> 'model' AS model,
