@@ -45,7 +45,7 @@ static void work_off(void);
 static void together(FlightStage stage, FlightStep in_transaction, FlightStep afterwards, FlightStep alone);
 static TimestampTz next_settlement(void);
 static TimestampTz claim_more(void);
-static List *claim_batch(TimestampTz *next_due);
+static int	claim_batch(TimestampTz *next_due);
 static void guarded(Flight *flight, FlightStep step);
 static void recover(Flight *flight, int code, const char *error);
 static void begin(Flight *flight);
@@ -104,6 +104,8 @@ work_off(void)
 	{
 		Flight	   *flight = dlist_container(Flight, node, iter.cur);
 
+		if (flight->stage == FLIGHT_NEW)
+			guarded(flight, begin);
 		if (flight->stage == FLIGHT_JUDGE)
 			guarded(flight, look_once_more);
 	}
@@ -194,35 +196,34 @@ claim_more(void)
 	for (i = 0; i < CLAIMS_PER_CALL; i++)
 	{
 		TimestampTz next_due;
-		List	   *batch;
-		ListCell   *cell;
+		int			claimed;
 
-		if (artery_http_free() == 0)
+		if (artery_flight_places() == 0)
 			return DT_NOEND;	/* an answer will call us */
-		batch = claim_batch(&next_due);
-		foreach(cell, batch)
-			guarded(lfirst(cell), begin);
+		claimed = claim_batch(&next_due);
 		work_off();
-		if (batch == NIL)
+		if (claimed == 0)
 			return next_due;
 	}
 	return artery_clock_moment();
 }
 
 /* One transaction: claim, and read what the tenants sign with. */
-static List *
+static int
 claim_batch(TimestampTz *next_due)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "artery claims", ALLOCSET_SMALL_SIZES);
+	MemoryContext before = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(before, "artery claims", ALLOCSET_SMALL_SIZES);
 	ArteryScope scope;
 	List	   *claims;
 	List	   *batch = NIL;
 	ListCell   *cell;
+	int			count;
 
 	artery_transaction_begin(&scope, "artery: claiming changes");
 	MemoryContextSwitchTo(context);
 	artery_throttle_load();
-	claims = artery_change_claim(artery_http_free(), next_due);
+	claims = artery_change_claim(artery_flight_places(), next_due);
 	foreach(cell, claims)
 		batch = lappend(batch, artery_flight_make(lfirst(cell), context));
 	artery_transaction_commit(&scope);
@@ -230,7 +231,10 @@ claim_batch(TimestampTz *next_due)
 	/* Only now they are ours; until here an error would have dropped them with the context. */
 	foreach(cell, batch)
 		artery_flight_launch(lfirst(cell));
-	return batch;
+	count = list_length(batch);
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
+	return count;
 }
 
 /* Run a step of a flight; an error ends that step only, and only this flight's. */
@@ -299,6 +303,7 @@ begin(Flight *flight)
 {
 	ChangeClaim *claim = &flight->claim;
 
+	flight->stage = FLIGHT_READ;
 	if (claim->dry_run && !claim->reconcile)
 		flight->stage = FLIGHT_JUDGE;	/* by what is known */
 	else if (flight->credentials.token == NULL)

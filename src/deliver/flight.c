@@ -7,6 +7,7 @@
 #include "utils/memutils.h"
 
 #include "deliver/flight.h"
+#include "runtime/guc.h"
 #include "tenant/tenant.h"
 
 #define FIRST_SETTLE_DELAY USECS_PER_SEC
@@ -34,7 +35,7 @@ artery_flight_make(const ChangeClaim *claim, MemoryContext parent)
 	Flight	   *flight = palloc0(sizeof(Flight));
 
 	flight->context = context;
-	flight->stage = FLIGHT_READ;
+	flight->stage = FLIGHT_NEW;
 	flight->settle_delay = FIRST_SETTLE_DELAY;
 	flight->claim = *claim;
 	flight->claim.tenant_id = pstrdup(claim->tenant_id);
@@ -73,4 +74,15 @@ artery_flight_end(Flight *flight)
 	if (flight->credentials.app_secret != NULL)
 		explicit_bzero(flight->credentials.app_secret, strlen(flight->credentials.app_secret));
 	MemoryContextDelete(flight->context);
+}
+
+int
+artery_flight_places(void)
+{
+	int			flights = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &artery_flights)
+		flights++;
+	return Min(artery_http_free(), Max(artery_settings.http_max_in_flight - flights, 0));
 }

@@ -16,6 +16,7 @@
 
 typedef enum FlightStage
 {
+	FLIGHT_NEW,					/* claimed, nothing was asked yet */
 	FLIGHT_READ,				/* nothing was sent by this claim */
 	FLIGHT_JUDGE,				/* nor now: it was read and is to be judged */
 	FLIGHT_WRITE,				/* the write is under way, or its answer is being looked at */
@@ -53,5 +54,8 @@ extern void artery_flight_launch(Flight *flight);
 
 /* Wipe what it signed with, and forget it. */
 extern void artery_flight_end(Flight *flight);
+
+/* How many more may be launched: each needs a place for its next request, whether one is under way or not. */
+extern int	artery_flight_places(void);
 
 #endif							/* ARTERY_DELIVER_FLIGHT_H */
