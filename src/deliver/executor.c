@@ -221,8 +221,8 @@ claim_batch(TimestampTz *next_due)
 	int			count;
 
 	artery_transaction_begin(&scope, "artery: claiming changes");
-	MemoryContextSwitchTo(context);
 	artery_throttle_load();
+	MemoryContextSwitchTo(context); /* only here: a statement leaves us in SPI's own, which ends with the scope */
 	claims = artery_change_claim(artery_flight_places(), next_due);
 	foreach(cell, claims)
 		batch = lappend(batch, artery_flight_make(lfirst(cell), context));
