@@ -258,6 +258,7 @@ guarded(Flight *flight, FlightStep step)
 		error = CopyErrorData();
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(flight->context); /* which the abort left */
 		code = error->sqlerrcode;
 		failure = artery_meta_redact(error->message, &flight->credentials);
 		artery_worker_record_error(failure);

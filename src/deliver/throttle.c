@@ -121,12 +121,14 @@ static Pace *find_pace(const Throttle *throttle);
 void
 artery_throttle_note(const ThrottleSubject *subject, const HttpAnswer *answer, const GraphVerdict *verdict)
 {
+	MemoryContext before = CurrentMemoryContext;
 	GraphUsage	usage = artery_graph_usage(answer->headers);
 
 	if (verdict->class == GRAPH_OK)
 		forget_past(subject);
 	learn_from_verdict(subject, verdict);
 	learn_from_usage(subject, &usage);
+	MemoryContextSwitchTo(before);	/* a transaction ends in another one */
 }
 
 static void
