@@ -329,7 +329,7 @@ make_claim(const ArteryTenant *tenant, const ChangeRow *row, MemoryContext conte
 	claim->reconcile = row->reconcile;
 	claim->is_budget = row->is_budget;
 	claim->dry_run = row->dry_run;
-	claim->validate = row->dry_run && tenant->settings.dry_run_validate;
+	claim->validate = row->dry_run && !row->reconcile && tenant->settings.dry_run_validate;
 	claim->campaign_id = pstrdup(row->campaign_id);
 	claim->target_id = pstrdup(row->target_id);
 	if (tenant->settings.meta_ad_account_id != NULL)

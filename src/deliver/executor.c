@@ -291,7 +291,7 @@ recover(Flight *flight, int code, const char *error)
 		flight->settlement.rule = "locked";
 		flight->settlement.not_before = artery_clock_moment() + LOCKED_WAIT;
 	}
-	else if (flight->stage <= FLIGHT_JUDGE)
+	else if (flight->stage <= FLIGHT_JUDGE || flight->claim.validate)
 		flight->settlement.outcome = OUTCOME_NOT_APPLIED_RETRY;
 	flight->settlement.error = error;
 	flight->settlement.duration_ms = flight->duration_ms;
@@ -305,7 +305,7 @@ begin(Flight *flight)
 	ChangeClaim *claim = &flight->claim;
 
 	flight->stage = FLIGHT_READ;
-	if (claim->dry_run && !claim->reconcile)
+	if (claim->dry_run && !claim->validate && !claim->reconcile)
 		flight->stage = FLIGHT_JUDGE;	/* by what is known */
 	else if (flight->credentials.token == NULL)
 		hold(flight, "token", "no meta_access_token is set", NO_TOKEN_WAIT);
@@ -441,7 +441,7 @@ on_judged(Flight *flight)
 		hold(flight, "disabled", "the tenant was turned off or to dry run", 0);
 	else if (flight->verdict != VERDICT_SEND)
 		artery_flight_end(flight);	/* settled with the verdict, or not ours any more */
-	else if (claim->dry_run)
+	else if (claim->dry_run && !claim->validate)
 		settle(flight, OUTCOME_APPLIED, NULL, 0);
 	else
 	{
@@ -454,12 +454,14 @@ static void
 on_written(Flight *flight, const GraphVerdict *verdict)
 {
 	if (verdict->class != GRAPH_OK)
-	{
 		refuse_by_verdict(flight, verdict);
-		return;
+	else if (flight->claim.validate)
+		settle(flight, OUTCOME_APPLIED, NULL, 0);
+	else
+	{
+		flight->stage = FLIGHT_VERIFY;
+		(void) artery_meta_read(&delivery_owner, flight, &flight->claim, &flight->credentials);
 	}
-	flight->stage = FLIGHT_VERIFY;
-	(void) artery_meta_read(&delivery_owner, flight, &flight->claim, &flight->credentials);
 }
 
 /* "success" alone proves nothing: an unknown parameter is ignored with success. */
@@ -525,7 +527,9 @@ refuse_by_verdict(Flight *flight, const GraphVerdict *verdict)
 static void
 doubt(Flight *flight, const GraphVerdict *verdict, const char *error)
 {
-	settle(flight, OUTCOME_UNKNOWN, error, verdict->has_error ? verdict->wait_seconds : 0);
+	/* what was only to be checked certainly was not applied */
+	settle(flight, flight->claim.validate ? OUTCOME_NOT_APPLIED_RETRY : OUTCOME_UNKNOWN, error,
+		   verdict->has_error ? verdict->wait_seconds : 0);
 }
 
 /* What went wrong, in a line without secrets. */

@@ -80,6 +80,8 @@ artery_meta_write(const void *owner, void *user, const ChangeClaim *claim, const
 		appendStringInfoString(&body, "status=");
 		append_escaped(&body, claim->status);
 	}
+	if (claim->validate)
+		appendStringInfoString(&body, "&execution_options=%5B%22validate_only%22%5D");
 	append_proof(&body, '&', credentials);
 	return submit(owner, user, "POST", object_url(claim->target_id), body.data, credentials);
 }
