@@ -48,9 +48,10 @@ CREATE TABLE artery.ad_change (
     CHECK (state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'completed', 'failed', 'unknown',
                               'rejected', 'cancelled', 'superseded']))
 );
--- What the worker looks for: due changes, per tenant and in all.
-CREATE INDEX ad_change_due ON artery.ad_change (tenant_id, run_at)
+-- What the worker looks for: due changes in their order, and first those in doubt.
+CREATE INDEX ad_change_due ON artery.ad_change (tenant_id, run_at, created_at)
     WHERE state = ANY (ARRAY['approved', 'blocked', 'sending', 'unknown']);
+CREATE INDEX ad_change_doubtful ON artery.ad_change (tenant_id, run_at, created_at) WHERE state = 'unknown';
 CREATE INDEX ad_change_sending ON artery.ad_change (tenant_id, campaign_id) WHERE state = 'sending';
 CREATE INDEX ad_change_open ON artery.ad_change (tenant_id, target_id)
     WHERE state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'unknown']);

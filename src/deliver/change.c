@@ -33,26 +33,41 @@
 #define LEASE_LEAST (10 * USECS_PER_MINUTE)
 /* When to look again at a due change whose campaign is busy. */
 #define BUSY_DELAY USECS_PER_SEC
+/* The most that artery.http_max_in_flight allows. */
+#define MOST_AT_ONCE 256
 
 typedef struct TenantWork
 {
 	char	   *tenant_id;
-	int			due;			/* changes due now, at most one of a campaign can be claimed */
+	int			due;			/* changes due now, counted to MOST_AT_ONCE; of a campaign one can be claimed */
 	TimestampTz next_due;		/* the first one after now; DT_NOEND if none */
 	TimestampTz slowed_until;	/* a quota that fills: none before; DT_NOBEGIN if nothing is in the way */
 	bool		sending;		/* some are claimed */
 	bool		exhausted;		/* nothing more to claim now */
 } TenantWork;
 
+/*
+ * From tenant to tenant along the index, and of each no more than can be claimed
+ * at once, however long the queue is.
+ */
 static ArteryStatement select_work = {
-	"SELECT c.tenant_id, "
-	"       pg_catalog.count(*) FILTER (WHERE c.state <> 'sending' AND c.run_at <= $1), "
-	"       pg_catalog.min(c.run_at) FILTER (WHERE c.state <> 'sending' AND c.run_at > $1), "
-	"       pg_catalog.bool_or(c.state = 'sending') "
-	"  FROM artery.ad_change c "
-	" WHERE c.state = ANY (ARRAY['approved', 'blocked', 'sending', 'unknown']) "
-	" GROUP BY c.tenant_id ORDER BY c.tenant_id",
-	1, {TIMESTAMPTZOID}, NULL
+	"WITH RECURSIVE busy AS ( "
+	"    (SELECT c.tenant_id FROM artery.ad_change c "
+	"      WHERE c.state = ANY (ARRAY['approved', 'blocked', 'sending', 'unknown']) ORDER BY c.tenant_id LIMIT 1) "
+	"    UNION ALL "
+	"    SELECT (SELECT c.tenant_id FROM artery.ad_change c "
+	"             WHERE c.state = ANY (ARRAY['approved', 'blocked', 'sending', 'unknown']) "
+	"               AND c.tenant_id > b.tenant_id ORDER BY c.tenant_id LIMIT 1) "
+	"      FROM busy b WHERE b.tenant_id IS NOT NULL) "
+	"SELECT b.tenant_id, "
+	"       (SELECT pg_catalog.count(*) FROM ( "
+	"            SELECT FROM artery.ad_change c WHERE c.tenant_id = b.tenant_id AND c.run_at <= $1 "
+	"               AND c.state = ANY (ARRAY['approved', 'blocked', 'unknown']) LIMIT $2) d), "
+	"       (SELECT c.run_at FROM artery.ad_change c WHERE c.tenant_id = b.tenant_id AND c.run_at > $1 "
+	"           AND c.state = ANY (ARRAY['approved', 'blocked', 'unknown']) ORDER BY c.run_at LIMIT 1), "
+	"       EXISTS (SELECT FROM artery.ad_change c WHERE c.tenant_id = b.tenant_id AND c.state = 'sending') "
+	"  FROM busy b WHERE b.tenant_id IS NOT NULL ORDER BY b.tenant_id",
+	2, {TIMESTAMPTZOID, INT4OID}, NULL
 };
 static ArteryStatement select_orphans = {
 	"SELECT c.change_id::pg_catalog.text, c.attempt "
@@ -67,20 +82,26 @@ static ArteryStatement select_orphans = {
 
 /*
  * What is not known to be applied or not comes first, and a wish for the same
- * object waits until it is known.
+ * object waits until it is known. Both are read in the order of their index, so
+ * that a claim costs the same however long the queue is.
  */
+#define SELECT_DUE \
+	"SELECT c.change_id::pg_catalog.text, c.campaign_id " \
+	"  FROM artery.ad_change c " \
+	" WHERE c.tenant_id = $1 AND c.run_at <= $2 AND c.campaign_id <> ALL ($3) " \
+	"   AND c.campaign_id <> ALL (ARRAY(SELECT o.campaign_id FROM artery.ad_change o " \
+	"                                    WHERE o.tenant_id = $1 AND o.state = 'sending')) "
+#define FIRST_DUE \
+	" ORDER BY c.run_at, c.created_at LIMIT 1 FOR UPDATE OF c SKIP LOCKED"
+
+static ArteryStatement select_doubtful = {
+	SELECT_DUE " AND c.state = 'unknown' " FIRST_DUE,
+	3, {TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID}, NULL
+};
 static ArteryStatement select_due = {
-	"SELECT c.change_id::pg_catalog.text, c.campaign_id "
-	"  FROM artery.ad_change c "
-	" WHERE c.tenant_id = $1 AND c.state = ANY (ARRAY['approved', 'blocked', 'unknown']) AND c.run_at <= $2 "
-	"   AND c.campaign_id <> ALL ($3) "
-	"   AND NOT EXISTS (SELECT FROM artery.ad_change o "
-	"                    WHERE o.tenant_id = $1 AND o.campaign_id = c.campaign_id AND o.state = 'sending') "
-	"   AND (c.state = 'unknown' OR NOT EXISTS ( "
-	"        SELECT FROM artery.ad_change o "
-	"         WHERE o.tenant_id = $1 AND o.target_id = c.target_id AND o.state = 'unknown')) "
-	" ORDER BY c.state <> 'unknown', c.run_at, c.created_at LIMIT 1 "
-	"   FOR UPDATE OF c SKIP LOCKED",
+	SELECT_DUE " AND c.state = ANY (ARRAY['approved', 'blocked']) "
+	"   AND c.target_id <> ALL (ARRAY(SELECT o.target_id FROM artery.ad_change o "
+	"                                  WHERE o.tenant_id = $1 AND o.state = 'unknown')) " FIRST_DUE,
 	3, {TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID}, NULL
 };
 static ArteryStatement select_in_flight = {
@@ -219,8 +240,8 @@ artery_change_claim_one(const char *tenant_id, const char *change_id)
 static List *
 find_work(TimestampTz moment)
 {
-	Datum		value = TimestampTzGetDatum(moment);
-	uint64		rows = artery_execute(&select_work, &value, NULL, false, 0);
+	Datum		values[2] = {TimestampTzGetDatum(moment), Int32GetDatum(MOST_AT_ONCE)};
+	uint64		rows = artery_execute(&select_work, values, NULL, false, 0);
 	List	   *work = NIL;
 	uint64		i;
 
@@ -424,7 +445,8 @@ claim_next(const ArteryTenant *tenant, TimestampTz moment, MemoryContext context
 		ChangeClaim *claim;
 
 		values[2] = text_array(busy);
-		if (artery_execute(&select_due, values, NULL, false, 0) == 0)
+		if (artery_execute(&select_doubtful, values, NULL, false, 0) == 0 &&
+			artery_execute(&select_due, values, NULL, false, 0) == 0)
 			return NULL;
 		change_id = artery_field_text(0, 1);
 		campaign_id = artery_field_text(0, 2);
