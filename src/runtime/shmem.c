@@ -15,7 +15,6 @@
 #include "runtime/shmem.h"
 
 ArteryShared *artery_shared = NULL;
-int32		artery_worker_identity = 0;
 
 static shmem_startup_hook_type previous_startup = NULL;
 #ifdef ARTERY_HAVE_SHMEM_REQUEST_HOOK

@@ -47,12 +47,6 @@ typedef struct ArteryShared
 /* NULL where the library was not preloaded. */
 extern ArteryShared *artery_shared;
 
-/*
- * What a claim names as its owner: a number drawn when this worker started,
- * unlike a pid never that of an earlier one; 0 in other processes.
- */
-extern int32 artery_worker_identity;
-
 /* Ask for the memory; only while preloading. */
 extern void artery_shmem_init(void);
 

@@ -155,11 +155,6 @@ attach_slot(int index)
 	if (taken)
 		proc_exit(0);
 	before_shmem_exit(detach_slot, (Datum) 0);
-	while (artery_worker_identity == 0)
-	{
-		if (!pg_strong_random(&artery_worker_identity, sizeof(artery_worker_identity)))
-			artery_worker_identity = MyProcPid;
-	}
 }
 
 static void
