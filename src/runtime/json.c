@@ -70,21 +70,6 @@ artery_json_bool(JsonbParseState **state, const char *key, bool truth)
 }
 
 void
-artery_json_object(JsonbParseState **state, const char *key, Jsonb *object)
-{
-	JsonbValue	value;
-
-	artery_json_key(state, key);
-	value.type = object ? jbvBinary : jbvNull;
-	if (object)
-	{
-		value.val.binary.data = &object->root;
-		value.val.binary.len = VARSIZE_ANY_EXHDR(object);
-	}
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-void
 artery_json_element(JsonbParseState **state, Jsonb *object)
 {
 	JsonbValue	value;

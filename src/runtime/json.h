@@ -18,7 +18,6 @@ extern void artery_json_key(JsonbParseState **state, const char *key);
 extern void artery_json_text(JsonbParseState **state, const char *key, const char *text);	/* NULL: null */
 extern void artery_json_number(JsonbParseState **state, const char *key, Numeric number);	/* NULL: null */
 extern void artery_json_bool(JsonbParseState **state, const char *key, bool value);
-extern void artery_json_object(JsonbParseState **state, const char *key, Jsonb *object);	/* NULL: null */
 
 /* An object as the next element of an array. */
 extern void artery_json_element(JsonbParseState **state, Jsonb *object);
