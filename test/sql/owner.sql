@@ -19,7 +19,7 @@ CREATE FUNCTION pg_temp.judge(change uuid, live jsonb DEFAULT NULL) RETURNS text
      WHERE c.change_id = change $$;
 CREATE FUNCTION pg_temp.stand(change uuid) RETURNS TABLE (state text, rule text, numbers jsonb, next_allowed_at timestamptz, runs boolean, failures int, error text)
 LANGUAGE sql AS $$
-    SELECT c.state, c.blocked_rule, c.blocked_detail -> c.blocked_rule, c.next_allowed_at, c.run_at IS NOT NULL, c.failures, c.last_error
+    SELECT c.state, c.blocked_rule, (c.blocked_detail -> c.blocked_rule) - 'day', c.next_allowed_at, c.run_at IS NOT NULL, c.failures, c.last_error
       FROM artery.ad_change c WHERE c.change_id = change $$;
 SELECT artery.observe_budget('owner', 'set_' || n, 100, artery.now() - interval '1 day') FROM generate_series(1, 9) n;
 
