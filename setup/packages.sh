@@ -12,7 +12,8 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 packages="gcc make binutils perl openssl
     postgresql-15 postgresql-server-dev-15 postgresql-15-cron postgresql-15-pgtap
     libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
-    libcurl4-openssl-dev libssl-dev python3 python3-aiohttp"
+    libcurl4-openssl-dev libssl-dev libpcre2-dev libyaml-dev uap-core
+    python3 python3-aiohttp python3-yaml"
 no_cluster=/etc/postgresql-common/createcluster.d/artery-setup.conf
 
 if ! command -v dpkg-query >/dev/null; then

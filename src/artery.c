@@ -6,6 +6,7 @@
 
 #include "miscadmin.h"
 
+#include "capture/user_agent.h"
 #include "runtime/guc.h"
 #include "runtime/launcher.h"
 #include "runtime/make_way.h"
@@ -28,5 +29,6 @@ _PG_init(void)
 	{
 		artery_launcher_init();
 		artery_make_way_init();
+		artery_user_agent_preload();
 	}
 }

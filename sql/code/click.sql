@@ -8,6 +8,15 @@ AS 'MODULE_PATHNAME', 'artery_fingerprint';
 COMMENT ON FUNCTION artery.fingerprint(int, int, text, int, text, text, text) IS
 'SHA-256, as 64 hexadecimal digits, of the seven parts joined by |, NULL as empty; NULL if nothing is known.';
 
+CREATE OR REPLACE FUNCTION artery.parse_user_agent(
+    user_agent text, OUT device_type text, OUT os text, OUT os_version text, OUT browser text, OUT browser_version text,
+    OUT in_app boolean, OUT device text, OUT brand text, OUT model text)
+RETURNS record
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_parse_user_agent';
+COMMENT ON FUNCTION artery.parse_user_agent(text) IS
+'What a user agent tells, by the patterns of uap-core: kind of device (mobile, tablet, desktop, bot), system, browser, and whether it runs inside an app. Versions as the agent states them: Safari and Chrome freeze that of the system.';
+
 CREATE OR REPLACE FUNCTION artery.track_click(
     tenant_id text, campaign_id text, ad_id text, click_id text DEFAULT NULL, adset_id text DEFAULT NULL,
     fbclid text DEFAULT NULL, gclid text DEFAULT NULL, fbc text DEFAULT NULL, fbp text DEFAULT NULL,

@@ -18,6 +18,7 @@
 #include "attribute/attribution.h"
 #include "attribute/layered.h"
 #include "attribute/posterior.h"
+#include "capture/device.h"
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
 #include "capture/identity.h"
@@ -25,21 +26,23 @@
 #include "runtime/dbtx.h"
 
 static const TextField text_fields[] = {
-	{CONVERSION_TENANT_ID, "tenant_id", ARTERY_MAX_ID},
-	{CONVERSION_ID, "conversion_id", ARTERY_MAX_ID},
-	{CONVERSION_TYPE, "conversion_type", ARTERY_MAX_ID},
-	{CONVERSION_CLICK_ID, "click_id", ARTERY_MAX_ID},
-	{CONVERSION_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE},
-	{CONVERSION_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID},
-	{CONVERSION_USER_AGENT, "user_agent", ARTERY_MAX_TEXT},
-	{CONVERSION_TIMEZONE, "timezone", ARTERY_MAX_TEXT},
-	{CONVERSION_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT},
-	{CONVERSION_OS, "os", ARTERY_MAX_TEXT},
-	{CONVERSION_BROWSER, "browser", ARTERY_MAX_TEXT},
-	{CONVERSION_CRM_DEAL_ID, "crm_deal_id", ARTERY_MAX_ID},
-	{CONVERSION_CRM_CONTACT_ID, "crm_contact_id", ARTERY_MAX_ID},
-	{CONVERSION_CRM_STAGE, "crm_stage", ARTERY_MAX_ID},
+	{CONVERSION_TENANT_ID, "tenant_id", ARTERY_MAX_ID, false},
+	{CONVERSION_ID, "conversion_id", ARTERY_MAX_ID, false},
+	{CONVERSION_TYPE, "conversion_type", ARTERY_MAX_ID, false},
+	{CONVERSION_CLICK_ID, "click_id", ARTERY_MAX_ID, false},
+	{CONVERSION_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE, false},
+	{CONVERSION_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID, false},
+	{CONVERSION_USER_AGENT, "user_agent", ARTERY_MAX_TEXT, true},
+	{CONVERSION_TIMEZONE, "timezone", ARTERY_MAX_TEXT, false},
+	{CONVERSION_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT, false},
+	{CONVERSION_OS, "os", ARTERY_MAX_TEXT, false},
+	{CONVERSION_BROWSER, "browser", ARTERY_MAX_TEXT, false},
+	{CONVERSION_CRM_DEAL_ID, "crm_deal_id", ARTERY_MAX_ID, false},
+	{CONVERSION_CRM_CONTACT_ID, "crm_contact_id", ARTERY_MAX_ID, false},
+	{CONVERSION_CRM_STAGE, "crm_stage", ARTERY_MAX_ID, false},
 };
+
+static const DeviceColumns device_columns = {CONVERSION_USER_AGENT, CONVERSION_DEVICE_TYPE, CONVERSION_OS, CONVERSION_BROWSER, -1};
 
 static const FingerprintColumns fingerprint_columns = {
 	CONVERSION_SCREEN_WIDTH, CONVERSION_SCREEN_HEIGHT, CONVERSION_TIMEZONE, CONVERSION_TIMEZONE_OFFSET,
@@ -154,6 +157,7 @@ artery_attribution_check(Conversion *conversion)
 	artery_fields_clean_time("conversion_timestamp", &values[CONVERSION_TIMESTAMP], &nulls[CONVERSION_TIMESTAMP]);
 	artery_fields_clean_address(&values[CONVERSION_IP_ADDRESS], &nulls[CONVERSION_IP_ADDRESS]);
 	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
+	artery_device_fill(&device_columns, values, nulls);
 	if (nulls[CONVERSION_IS_SYNTHETIC])
 		values[CONVERSION_IS_SYNTHETIC] = BoolGetDatum(false);
 	nulls[CONVERSION_IS_SYNTHETIC] = false;

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "capture/click.h"
+#include "capture/device.h"
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
 #include "capture/sighting.h"
@@ -33,29 +34,31 @@ PG_FUNCTION_INFO_V1(artery_track_click);
 PG_FUNCTION_INFO_V1(artery_click_before_insert);
 
 static const TextField text_fields[] = {
-	{CLICK_TENANT_ID, "tenant_id", ARTERY_MAX_ID},
-	{CLICK_CLICK_ID, "click_id", ARTERY_MAX_ID},
-	{CLICK_CAMPAIGN_ID, "campaign_id", ARTERY_MAX_ID},
-	{CLICK_ADSET_ID, "adset_id", ARTERY_MAX_ID},
-	{CLICK_AD_ID, "ad_id", ARTERY_MAX_ID},
-	{CLICK_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE},
-	{CLICK_GCLID, "gclid", ARTERY_MAX_CLICK_REFERENCE},
-	{CLICK_FBC, "fbc", ARTERY_MAX_CLICK_REFERENCE},
-	{CLICK_FBP, "fbp", ARTERY_MAX_CLICK_REFERENCE},
-	{CLICK_USER_AGENT, "user_agent", ARTERY_MAX_TEXT},
-	{CLICK_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT},
-	{CLICK_OS, "os", ARTERY_MAX_TEXT},
-	{CLICK_BROWSER, "browser", ARTERY_MAX_TEXT},
-	{CLICK_TIMEZONE, "timezone", ARTERY_MAX_TEXT},
-	{CLICK_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID},
-	{CLICK_LANDING_PAGE_URL, "landing_page_url", ARTERY_MAX_TEXT},
-	{CLICK_REFERRER_URL, "referrer_url", ARTERY_MAX_TEXT},
-	{CLICK_UTM_SOURCE, "utm_source", ARTERY_MAX_TEXT},
-	{CLICK_UTM_MEDIUM, "utm_medium", ARTERY_MAX_TEXT},
-	{CLICK_UTM_CAMPAIGN, "utm_campaign", ARTERY_MAX_TEXT},
-	{CLICK_UTM_CONTENT, "utm_content", ARTERY_MAX_TEXT},
-	{CLICK_UTM_TERM, "utm_term", ARTERY_MAX_TEXT},
+	{CLICK_TENANT_ID, "tenant_id", ARTERY_MAX_ID, false},
+	{CLICK_CLICK_ID, "click_id", ARTERY_MAX_ID, false},
+	{CLICK_CAMPAIGN_ID, "campaign_id", ARTERY_MAX_ID, false},
+	{CLICK_ADSET_ID, "adset_id", ARTERY_MAX_ID, false},
+	{CLICK_AD_ID, "ad_id", ARTERY_MAX_ID, false},
+	{CLICK_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE, false},
+	{CLICK_GCLID, "gclid", ARTERY_MAX_CLICK_REFERENCE, false},
+	{CLICK_FBC, "fbc", ARTERY_MAX_CLICK_REFERENCE, false},
+	{CLICK_FBP, "fbp", ARTERY_MAX_CLICK_REFERENCE, false},
+	{CLICK_USER_AGENT, "user_agent", ARTERY_MAX_TEXT, true},
+	{CLICK_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT, false},
+	{CLICK_OS, "os", ARTERY_MAX_TEXT, false},
+	{CLICK_BROWSER, "browser", ARTERY_MAX_TEXT, false},
+	{CLICK_TIMEZONE, "timezone", ARTERY_MAX_TEXT, false},
+	{CLICK_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID, false},
+	{CLICK_LANDING_PAGE_URL, "landing_page_url", ARTERY_MAX_TEXT, false},
+	{CLICK_REFERRER_URL, "referrer_url", ARTERY_MAX_TEXT, false},
+	{CLICK_UTM_SOURCE, "utm_source", ARTERY_MAX_TEXT, false},
+	{CLICK_UTM_MEDIUM, "utm_medium", ARTERY_MAX_TEXT, false},
+	{CLICK_UTM_CAMPAIGN, "utm_campaign", ARTERY_MAX_TEXT, false},
+	{CLICK_UTM_CONTENT, "utm_content", ARTERY_MAX_TEXT, false},
+	{CLICK_UTM_TERM, "utm_term", ARTERY_MAX_TEXT, false},
 };
+
+static const DeviceColumns device_columns = {CLICK_USER_AGENT, CLICK_DEVICE_TYPE, CLICK_OS, CLICK_BROWSER, -1};
 
 static const FingerprintColumns fingerprint_columns = {
 	CLICK_SCREEN_WIDTH, CLICK_SCREEN_HEIGHT, CLICK_TIMEZONE, CLICK_TIMEZONE_OFFSET,
@@ -179,6 +182,7 @@ prepare_click(Datum *values, bool *nulls)
 	artery_fields_clean_address(&values[CLICK_IP_ADDRESS], &nulls[CLICK_IP_ADDRESS]);
 	artery_fields_derive_fbclid(values[CLICK_FBC], nulls[CLICK_FBC], &values[CLICK_FBCLID], &nulls[CLICK_FBCLID]);
 	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
+	artery_device_fill(&device_columns, values, nulls);
 	if (tenant->settings.consent_required)
 		forget_device(nulls);
 

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <sys/socket.h>
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/inet.h"
@@ -33,7 +34,12 @@ artery_fields_clean_texts(const TextField *fields, int count, Datum *values, boo
 			continue;
 		value = DatumGetTextPP(values[column]);
 		length = VARSIZE_ANY_EXHDR(value);
-		if (length > fields[i].max_bytes)
+		if (length > fields[i].max_bytes && fields[i].is_cut)
+		{
+			length = pg_mbcliplen(VARDATA_ANY(value), length, fields[i].max_bytes);
+			value = cstring_to_text_with_len(VARDATA_ANY(value), length);
+		}
+		else if (length > fields[i].max_bytes)
 			ereport(ERROR,
 					(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
 					 errmsg("%s is too long", fields[i].name),

@@ -21,10 +21,11 @@ typedef struct TextField
 	int			column;			/* in the row */
 	const char *name;
 	int			max_bytes;
+	bool		is_cut;			/* a longer one is cut: nobody means to send it */
 } TextField;
 
 /*
- * Detoast the texts, make empty ones NULL, refuse long ones (22001).
+ * Detoast the texts, make empty ones NULL, refuse long ones (22001) or cut them.
  */
 extern void artery_fields_clean_texts(const TextField *fields, int count, Datum *values, bool *nulls);
 

@@ -19,6 +19,7 @@
 #include "utils/formatting.h"
 #include "utils/timestamp.h"
 
+#include "capture/device.h"
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
 #include "capture/identity.h"
@@ -54,19 +55,21 @@ typedef enum IdentifyArgument
 } IdentifyArgument;
 
 static const TextField text_fields[] = {
-	{IDENTIFY_TENANT_ID, "tenant_id", ARTERY_MAX_ID},
-	{IDENTIFY_CRM_CONTACT_ID, "crm_contact_id", ARTERY_MAX_ID},
-	{IDENTIFY_EMAIL_HASH, "email_hash", ARTERY_MAX_ID},
-	{IDENTIFY_CRM_DEAL_ID, "crm_deal_id", ARTERY_MAX_ID},
-	{IDENTIFY_CLICK_ID, "click_id", ARTERY_MAX_ID},
-	{IDENTIFY_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE},
-	{IDENTIFY_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID},
-	{IDENTIFY_USER_AGENT, "user_agent", ARTERY_MAX_TEXT},
-	{IDENTIFY_TIMEZONE, "timezone", ARTERY_MAX_TEXT},
-	{IDENTIFY_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT},
-	{IDENTIFY_OS, "os", ARTERY_MAX_TEXT},
-	{IDENTIFY_BROWSER, "browser", ARTERY_MAX_TEXT},
+	{IDENTIFY_TENANT_ID, "tenant_id", ARTERY_MAX_ID, false},
+	{IDENTIFY_CRM_CONTACT_ID, "crm_contact_id", ARTERY_MAX_ID, false},
+	{IDENTIFY_EMAIL_HASH, "email_hash", ARTERY_MAX_ID, false},
+	{IDENTIFY_CRM_DEAL_ID, "crm_deal_id", ARTERY_MAX_ID, false},
+	{IDENTIFY_CLICK_ID, "click_id", ARTERY_MAX_ID, false},
+	{IDENTIFY_FBCLID, "fbclid", ARTERY_MAX_CLICK_REFERENCE, false},
+	{IDENTIFY_FINGERPRINT_HASH, "fingerprint_hash", ARTERY_MAX_ID, false},
+	{IDENTIFY_USER_AGENT, "user_agent", ARTERY_MAX_TEXT, true},
+	{IDENTIFY_TIMEZONE, "timezone", ARTERY_MAX_TEXT, false},
+	{IDENTIFY_DEVICE_TYPE, "device_type", ARTERY_MAX_TEXT, false},
+	{IDENTIFY_OS, "os", ARTERY_MAX_TEXT, false},
+	{IDENTIFY_BROWSER, "browser", ARTERY_MAX_TEXT, false},
 };
+
+static const DeviceColumns device_columns = {IDENTIFY_USER_AGENT, IDENTIFY_DEVICE_TYPE, IDENTIFY_OS, IDENTIFY_BROWSER, -1};
 
 static const FingerprintColumns fingerprint_columns = {
 	IDENTIFY_SCREEN_WIDTH, IDENTIFY_SCREEN_HEIGHT, IDENTIFY_TIMEZONE, IDENTIFY_TIMEZONE_OFFSET,
@@ -193,6 +196,7 @@ check_identity(Datum *values, bool *nulls)
 	artery_fields_clean_time("seen_at", &values[IDENTIFY_SEEN_AT], &nulls[IDENTIFY_SEEN_AT]);
 	artery_fields_clean_address(&values[IDENTIFY_IP_ADDRESS], &nulls[IDENTIFY_IP_ADDRESS]);
 	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
+	artery_device_fill(&device_columns, values, nulls);
 }
 
 static int32

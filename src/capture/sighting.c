@@ -3,9 +3,8 @@
  *		What a landing page saw of a visitor, in the terms of the calibrated model.
  *
  * The model needs the system, the family of the browser and whether it runs
- * inside an app; nothing else is read from a user agent, and no agent is an
- * error. Words are looked for in an order that tells disguises apart: every
- * browser on iOS calls itself Safari, Edge calls itself Chrome.
+ * inside an app; a row tells the same whether or not its fields were filled in
+ * from its user agent (capture/device.h).
  */
 #include "artery.h"
 
@@ -14,34 +13,11 @@
 #include "utils/builtins.h"
 #include "utils/inet.h"
 
+#include "capture/device.h"
 #include "capture/sighting.h"
 
-/* A word of a user agent or of a field, in lower case, and what it tells. */
-typedef struct Word
-{
-	const char *text;
-	int			meaning;
-} Word;
-
-static const Word systems[] = {
-	{"iphone", SIGHTING_IOS}, {"ipad", SIGHTING_IOS}, {"ipod", SIGHTING_IOS}, {"ios", SIGHTING_IOS},
-	{"android", SIGHTING_ANDROID}, {"windows", SIGHTING_WINDOWS}, {"mac", SIGHTING_MAC}, {"os x", SIGHTING_MAC},
-};
-
-static const Word browsers[] = {
-	{"instagram", SIGHTING_INSTAGRAM}, {"fban", SIGHTING_FACEBOOK}, {"fbav", SIGHTING_FACEBOOK},
-	{"fb_iab", SIGHTING_FACEBOOK}, {"facebook", SIGHTING_FACEBOOK}, {"messenger", SIGHTING_FACEBOOK},
-	{"tiktok", SIGHTING_OTHER_APP}, {"musical_ly", SIGHTING_OTHER_APP}, {"bytedance", SIGHTING_OTHER_APP},
-	{"snapchat", SIGHTING_OTHER_APP}, {"pinterest", SIGHTING_OTHER_APP}, {"linkedin", SIGHTING_OTHER_APP},
-	{"twitter", SIGHTING_OTHER_APP}, {"webview", SIGHTING_OTHER_APP}, {"in-app", SIGHTING_OTHER_APP},
-	{"; wv)", SIGHTING_OTHER_APP}, {"samsung", SIGHTING_SAMSUNG}, {"edg", SIGHTING_EDGE},
-	{"fxios", SIGHTING_FIREFOX}, {"firefox", SIGHTING_FIREFOX}, {"crios", SIGHTING_CHROME},
-	{"opr/", SIGHTING_OTHER_BROWSER}, {"opera", SIGHTING_OTHER_BROWSER}, {"chrom", SIGHTING_CHROME},
-	{"safari", SIGHTING_SAFARI},
-};
-
-static int find_word(const char *text, const Word *words, int count, int otherwise);
-static char *lower_text(Datum value);
+static bool is_in_app(SightingBrowser browser);
+static bool is_name(Datum value, const char *name);
 static int64 hash_text(int64 seed, Datum value);
 static int64 hash_bytes_of(int64 seed, const void *bytes, int length);
 static int64 hash_number(int64 seed, int64 number);
@@ -50,27 +26,28 @@ static int64 hardware_key(const SightingColumns *columns, const Datum *values, c
 void
 artery_sighting_read(const SightingColumns *columns, const Datum *values, const bool *nulls, Sighting *sighting)
 {
-	char	   *agent = nulls[columns->user_agent] ? NULL : lower_text(values[columns->user_agent]);
+	const ArteryDevice *agent = NULL;
 
 	memset(sighting, 0, sizeof(Sighting));
 	sighting->os = SIGHTING_OTHER_OS;
 	sighting->browser = SIGHTING_OTHER_BROWSER;
-	if (!nulls[columns->os])
-		sighting->os = find_word(lower_text(values[columns->os]), systems, lengthof(systems), SIGHTING_OTHER_OS);
-	else if (agent != NULL)
-		sighting->os = find_word(agent, systems, lengthof(systems), SIGHTING_OTHER_OS);
-	if (!nulls[columns->browser])
-		sighting->browser = find_word(lower_text(values[columns->browser]), browsers, lengthof(browsers),
-									  SIGHTING_OTHER_BROWSER);
-	/* the field may name the engine where the agent names the app around it */
-	if (agent != NULL && (nulls[columns->browser] || sighting->browser <= SIGHTING_CHROME))
+	if (!nulls[columns->user_agent])
+		agent = artery_device_read(values[columns->user_agent]);
+	if (agent != NULL)
 	{
-		int			told = find_word(agent, browsers, lengthof(browsers), SIGHTING_OTHER_BROWSER);
-
-		if (nulls[columns->browser] || (told >= SIGHTING_FACEBOOK && told <= SIGHTING_OTHER_APP))
-			sighting->browser = told;
+		sighting->os = agent->os_class;
+		sighting->browser = agent->browser_class;
 	}
-	sighting->in_app = sighting->browser >= SIGHTING_FACEBOOK && sighting->browser <= SIGHTING_OTHER_APP;
+	if (!nulls[columns->os] && (agent == NULL || !is_name(values[columns->os], agent->os)))
+		sighting->os = artery_device_os_class(values[columns->os]);
+	if (!nulls[columns->browser] && (agent == NULL || !is_name(values[columns->browser], agent->browser)))
+	{
+		sighting->browser = artery_device_browser_class(values[columns->browser]);
+		/* the field may name the engine where the agent names the app around it */
+		if (agent != NULL && sighting->browser <= SIGHTING_CHROME && is_in_app(agent->browser_class))
+			sighting->browser = agent->browser_class;
+	}
+	sighting->in_app = is_in_app(sighting->browser);
 
 	if (!nulls[columns->ip_address])
 	{
@@ -140,27 +117,19 @@ hardware_key(const SightingColumns *columns, const Datum *values, const bool *nu
 	return hash_number(key, nulls[columns->timezone_offset] ? 0 : DatumGetInt32(values[columns->timezone_offset]));
 }
 
-/* What the first word of the list that occurs in the text means. */
-static int
-find_word(const char *text, const Word *words, int count, int otherwise)
+static bool
+is_in_app(SightingBrowser browser)
 {
-	int			i;
-
-	for (i = 0; i < count; i++)
-		if (strstr(text, words[i].text) != NULL)
-			return words[i].meaning;
-	return otherwise;
+	return browser >= SIGHTING_FACEBOOK && browser <= SIGHTING_OTHER_APP;
 }
 
-static char *
-lower_text(Datum value)
+static bool
+is_name(Datum value, const char *name)
 {
-	char	   *lower = TextDatumGetCString(value);
-	char	   *c;
+	text	   *given = DatumGetTextPP(value);
+	Size		length = strlen(name);
 
-	for (c = lower; *c != '\0'; c++)
-		*c = (char) pg_ascii_tolower((unsigned char) *c);
-	return lower;
+	return VARSIZE_ANY_EXHDR(given) == length && memcmp(VARDATA_ANY(given), name, length) == 0;
 }
 
 static int64

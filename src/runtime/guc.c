@@ -148,6 +148,10 @@ artery_guc_init(void)
 							"Budgets, ads and Insights of tenants with an ad account and a token; 0 reads only on demand.",
 							&artery_settings.sync_interval, 3600, 0, 604800, PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("artery.user_agent_patterns", "File of the patterns that tell system and browser from a user agent.",
+							   "The regexes.yaml of uap-core, read when the server starts; empty goes by a few words instead.",
+							   &artery_settings.user_agent_patterns, "/usr/share/uap-core/regexes.yaml",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("artery.worker_role", "Role the background worker connects as.",
 							   "Empty is the bootstrap superuser. The role needs LOGIN and CONNECT only.",
 							   &artery_settings.worker_role, "", PGC_SIGHUP, 0, NULL, NULL, NULL);

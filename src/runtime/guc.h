@@ -28,6 +28,7 @@ typedef struct ArterySettings
 	int			retention_job_history;
 	int			retention_webhook_events;
 	int			sync_interval;	/* seconds between scheduled syncs of a tenant; 0: none */
+	char	   *user_agent_patterns;	/* file of uap-core; empty: none */
 	char	   *worker_role;	/* role the worker connects as; empty: bootstrap superuser */
 } ArterySettings;
 

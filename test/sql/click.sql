@@ -73,7 +73,7 @@ INSERT INTO artery.click_tracking (tenant_id, click_id, click_timestamp) VALUES 
 \set VERBOSITY terse
 SELECT artery.track_click('click_a', 'c', 'a', repeat('x', 257));
 SELECT artery.track_click('click_a', 'c', 'a', fbclid => repeat('x', 1025));
-SELECT artery.track_click('click_a', 'c', 'a', user_agent => repeat('x', 8193));
+SELECT artery.track_click('click_a', 'c', 'a', utm_term => repeat('x', 8193));
 SELECT artery.track_click('click_a', 'c', 'a', fingerprint_hash => repeat('a', 300));
 SELECT artery.track_click('click_a', 'c', 'a', ip_address => '300.1.1.1');
 SELECT artery.track_click('click_a', 'c', 'a', screen_width => '99999999999');
