@@ -63,6 +63,21 @@ typedef struct Ablation
 
 static double daily[POLICIES][MAX_DAYS];
 
+/* Options of the model set by the caller; NaN: as the model is used. */
+static double draws = NAN;
+static struct Tuning
+{
+	const char *name;
+	Size		offset;
+	double		value;
+}			tuning[] = {
+	{"half_life", offsetof(DelayedOptions, half_life), NAN},
+	{"model_gamma", offsetof(DelayedOptions, gamma), NAN},
+	{"spread", offsetof(DelayedOptions, spread), NAN},
+	{"horizon", offsetof(DelayedOptions, horizon), NAN},
+	{"response", offsetof(DelayedOptions, response), NAN}
+};
+
 static double run(const MarketAccount *account, Policy policy, const DelayedOptions *options, int number);
 static void weigh(Policy policy, const Market *market, Knowledge *known, const DelayedOptions *options,
 				  const int *live, int count, double *weight);
@@ -344,10 +359,11 @@ plot(const MarketKind *kind, int accounts)
 static void
 judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 seed, double budget, bool ablate, bool draw)
 {
-	int columns = getenv("ONLY") ? 3 : ablate ? 2 + (int) lengthof(ablations) : POLICIES; if (getenv("ONLY")) ablate = true;
+	int			columns = ablate ? 2 + (int) lengthof(ablations) : POLICIES;
 	double	   *fraction = malloc(sizeof(double) * accounts * columns);
 	int			column;
 	int			i;
+	Size		j;
 
 	memset(daily, 0, sizeof(daily));
 	for (i = 0; i < accounts; i++)
@@ -364,7 +380,11 @@ judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 see
 			double		revenue;
 
 			artery_delayed_defaults(&options, MARKET_ADS);
- if (getenv("H")) options.half_life = atof(getenv("H")); if (getenv("T")) options.horizon = atof(getenv("T")); if (getenv("S")) options.spread = atof(getenv("S")); if (getenv("W")) options.wear = atoi(getenv("W"));if (getenv("G")) options.gamma = atof(getenv("G"));
+			for (j = 0; j < lengthof(tuning); j++)
+				if (!isnan(tuning[j].value))
+					*(double *) ((char *) &options + tuning[j].offset) = tuning[j].value;
+			if (!isnan(draws))
+				options.draws = (int) draws;
 			if (column > 1 && ablate)
 				ablations[column - 2].change(&options);
 			revenue = run(&account, column > 1 && ablate ? DELAYED : (Policy) column, &options, column);
@@ -405,7 +425,8 @@ main(int argc, char **argv)
 		{"accounts", &accounts}, {"seed", &seed}, {"budget", &budget}, {"ablations", &ablate}, {"plot", &draw},
 		{"gamma", &world.gamma}, {"cpm", &world.cpm}, {"ctr", &world.ctr}, {"ctr_spread", &world.ctr_spread},
 		{"correlation", &world.correlation}, {"wear", &world.wear}, {"lost", &world.lost}, {"wrong", &world.wrong},
-		{"delay_shape", &world.delay_shape}, {"launch_first", &world.launch_first}, {"launch_last", &world.launch_last}
+		{"delay_shape", &world.delay_shape}, {"launch_first", &world.launch_first}, {"launch_last", &world.launch_last},
+		{"draws", &draws}
 	};
 	int			i;
 	Size		j;
@@ -427,6 +448,12 @@ main(int argc, char **argv)
 				if (strcmp(argv[i], settings[j].name) == 0)
 				{
 					*settings[j].value = atof(equals + 1);
+					found = true;
+				}
+			for (j = 0; j < lengthof(tuning); j++)
+				if (strcmp(argv[i], tuning[j].name) == 0)
+				{
+					tuning[j].value = atof(equals + 1);
 					found = true;
 				}
 		}

@@ -73,6 +73,7 @@ artery_delayed_defaults(DelayedOptions *options, int count)
 	options->half_life = 14;
 	options->gamma = 0.8;
 	options->spread = 0.45;
+	options->response = 1;
 	options->horizon = 60;
 	options->draws = Min(Max(1024 / Max(count, 1), 16), 64);
 	options->floor = 0.01;
@@ -135,6 +136,7 @@ static void
 fit_response(Decision *decision)
 {
 	double		gamma = decision->options->gamma;
+	double		response = decision->options->response;
 	double		periods = 0;
 	double		log_spend = 0;
 	double		level = 0;
@@ -159,7 +161,7 @@ fit_response(Decision *decision)
 		const Exposure *exposure = &decision->ads[i].exposure;
 		double		own = exposure->log_impressions - gamma * exposure->log_spend;
 
-		decision->known[i] = (own + level) / (exposure->periods + 1) - (1 - gamma) * log_spend
+		decision->known[i] = (own + response * level) / (exposure->periods + response) - (1 - gamma) * log_spend
 			+ log(decision->ads[i].value);
 	}
 }

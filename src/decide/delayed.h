@@ -33,6 +33,7 @@ typedef struct DelayedOptions
 	double		half_life;		/* of clicks and impressions */
 	double		gamma;			/* impressions ~ spend^gamma, 0 < gamma < 1 */
 	double		spread;			/* expected standard deviation of log odds between ads; 0: no pooling */
+	double		response;		/* periods that the account's response counts for in an ad's own; > 0 */
 	int			draws;			/* 0: the posterior mean decides */
 	double		horizon;		/* days in which what is learnt must pay; 0: doubt counts in full */
 	double		floor;			/* least share of all ads together */
