@@ -9,7 +9,8 @@ set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/setup/common.sh"
 
-packages="gcc make binutils perl openssl
+# Further packages may be named by the caller.
+packages="$* gcc make binutils perl openssl
     postgresql-15 postgresql-server-dev-15 postgresql-15-cron postgresql-15-pgtap
     libtap-parser-sourcehandler-pgtap-perl libipc-run-perl
     libcurl4-openssl-dev libssl-dev libpcre2-dev libyaml-dev uap-core

@@ -7,6 +7,7 @@
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
 #if PG_VERSION_NUM >= 150000
@@ -39,6 +40,26 @@ artery_begin_rows(FunctionCallInfo fcinfo)
 }
 
 #endif
+
+void
+artery_begin_many_rows(FunctionCallInfo fcinfo, int kilobytes)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext before;
+	MemoryContext rows;
+
+	artery_begin_rows(fcinfo);
+	tuplestore_end(rsinfo->setResult);
+	/* the context of a query rounds each row up to a power of two, this kind does not */
+#if PG_VERSION_NUM >= 150000
+	rows = GenerationContextCreate(rsinfo->econtext->ecxt_per_query_memory, "artery rows", ALLOCSET_DEFAULT_SIZES);
+#else
+	rows = GenerationContextCreate(rsinfo->econtext->ecxt_per_query_memory, "artery rows", ALLOCSET_DEFAULT_MAXSIZE);
+#endif
+	before = MemoryContextSwitchTo(rows);
+	rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0, false, kilobytes);
+	MemoryContextSwitchTo(before);
+}
 
 bool
 artery_owns_database(Oid database, Oid role)

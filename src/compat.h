@@ -70,6 +70,9 @@ pg_prng_double(pg_prng_state *state)
  */
 extern void artery_begin_rows(FunctionCallInfo fcinfo);
 
+/* The same for many rows, which may take so much memory before they go to disk. */
+extern void artery_begin_many_rows(FunctionCallInfo fcinfo, int kilobytes);
+
 /* Does the role own the database, or is it a superuser? */
 extern bool artery_owns_database(Oid database, Oid role);
 

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 #include "decide/blended.h"
@@ -56,12 +57,13 @@ typedef struct AdCase
  * Read ad_states, an array of objects; digits is the number of decimal places
  * of the currency. Errors: 22023 for what is missing, repeated or of the wrong
  * type, 22003 for numbers out of range. Keys that are not known are kept in
- * ignored, so that a misspelt bound does not go unnoticed.
+ * ignored, so that a misspelt bound does not go unnoticed. ad_states must last as
+ * long as the ads.
  */
 extern AdCase *artery_ad_cases_read(Jsonb *ad_states, int digits, int *n);
 
 /* The same for one object. */
-extern void artery_ad_case_read(JsonbContainer *state, int digits, AdCase *ad);
+extern void artery_ad_case_read(Jsonb *state, int digits, AdCase *ad);
 
 /* Take DNA scores {"ad_id": score} over; NULL scores and unknown ads change nothing. */
 extern void artery_ad_cases_apply_dna(AdCase *ads, int n, Jsonb *scores);
@@ -72,7 +74,7 @@ extern void artery_ad_case_assess(AdCase *ad, double max_change);
 /* Change in percent of the current budget; false where there is none to compare with. */
 extern bool artery_ad_case_change(const AdCase *ad, double *percent);
 
-/* Why the budget is what it is: one sentence or two, palloc'd. */
-extern char *artery_ad_case_reason(const AdCase *ad);
+/* Append why the budget is what it is, by the model `blended`: one sentence or two. */
+extern void artery_ad_case_reason(const AdCase *ad, StringInfo out);
 
 #endif							/* ARTERY_DECIDE_AD_CASE_H */

@@ -16,12 +16,16 @@
 #define LEAST_SHARE 1e-15
 #define MAX_BISECTIONS 250
 
+/* Remainders are sorted roughly into so many cells. */
+#define CELLS 512
+
 typedef struct Remainder
 {
 	double		part;
 	int			index;
 } Remainder;
 
+static bool settle_by_cells(const Remainder *remainders, const int64 *high, int n, int64 rest, int64 *units);
 static int64 sum_units(const int64 *units, int n);
 static double clamped_sum(const double *shares, const int64 *low, const int64 *high, int n, double factor);
 static double common_factor(const double *shares, const int64 *low, const int64 *high, int n, int64 total);
@@ -42,6 +46,12 @@ clamp(double value, int64 low, int64 high)
 	if (value > (double) high)
 		return (double) high;
 	return value;
+}
+
+static int
+cell_of(const Remainder *remainder)
+{
+	return Min((int) (remainder->part * CELLS), CELLS - 1);
 }
 
 void
@@ -174,7 +184,7 @@ common_factor(const double *shares, const int64 *low, const int64 *high, int n, 
 static void
 settle_rest(Remainder *remainders, const int64 *low, const int64 *high, int n, int64 rest, int64 *units)
 {
-	if (rest == 0)
+	if (rest == 0 || settle_by_cells(remainders, high, n, rest, units))
 		return;
 	qsort(remainders, n, sizeof(Remainder), compare_remainders);
 	while (rest != 0)
@@ -203,6 +213,46 @@ settle_rest(Remainder *remainders, const int64 *low, const int64 *high, int n, i
 			}
 		}
 	}
+}
+
+/*
+ * The usual case, in time linear in n: there are more amounts that can grow
+ * than units left. The remainders are counted by cells; all of the upper cells get a unit,
+ * and only the cell at which the units run out is sorted. False if it is another case.
+ */
+static bool
+settle_by_cells(const Remainder *remainders, const int64 *high, int n, int64 rest, int64 *units)
+{
+	int			counts[CELLS] = {0};
+	Remainder  *last;
+	int			cell;
+	int			left = 0;
+	int			i;
+
+	if (rest < 0 || rest >= n || n < CELLS / 16)
+		return false;
+	for (i = 0; i < n; i++)
+		if (units[i] < high[i])
+			counts[cell_of(&remainders[i])]++;
+	for (cell = CELLS - 1; cell >= 0 && counts[cell] <= rest; cell--)
+		rest -= counts[cell];
+	if (cell < 0)
+		return false;
+	last = allocate(counts[cell], sizeof(Remainder));
+	for (i = 0; i < n; i++)
+	{
+		if (units[i] >= high[i])
+			continue;
+		if (cell_of(&remainders[i]) == cell)
+			last[left++] = remainders[i];
+		else if (cell_of(&remainders[i]) > cell)
+			units[i]++;
+	}
+	qsort(last, left, sizeof(Remainder), compare_remainders);
+	for (i = 0; i < rest; i++)
+		units[last[i].index]++;
+	pfree(last);
+	return true;
 }
 
 /* Largest first; equal ones in the order they came. */

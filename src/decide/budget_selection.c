@@ -11,46 +11,33 @@
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include "decide/ad_case.h"
 #include "decide/allotment.h"
 #include "decide/amount.h"
-#include "decide/delayed_selection.h"
+#include "decide/budget_selection.h"
 #include "decide/random.h"
-#include "runtime/json.h"
 
 #define SOFTMAX_TEMPERATURE 1.0
 #define MAX_DIGITS 4
 
-/* One call: its arguments, its ads, and what the whole of it came to. */
-typedef struct Selection
-{
-	int			digits;			/* decimal places of the currency */
-	int64		total;
-	int64		seed;
-	double		max_change;		/* share; negative is none */
-	int			n;
-	AdCase	   *ads;
-	bool		is_delayed;		/* the model; else blended */
-	DelayedSelection delayed;
-	int64		unallotted;
-} Selection;
+/*
+ * A row takes up to a kilobyte, a few times what the state takes that it answers
+ * and that is in memory already; writing many of them to disk and back would take as long
+ * as deciding. So they may take more than work_mem: what they need, up to a limit.
+ */
+#define MANY_ROWS 100
+#define MAX_ROWS_KILOBYTES (1024 * 1024)
 
 PG_FUNCTION_INFO_V1(artery_select_budget);
 PG_FUNCTION_INFO_V1(artery_explain_budget);
 
-static void decide(Selection *selection);
-static void share_blended(const Selection *selection, AdCase **ads, double *shares);
+static void decide(BudgetSelection *selection);
+static void share_blended(const BudgetSelection *selection, AdCase **ads, double *shares);
 static int	compare_ids(const void *left, const void *right);
 static void mark_bound(AdCase *ad);
 static double read_max_change(FunctionCallInfo fcinfo, int argument);
 static char *read_model(FunctionCallInfo fcinfo, int argument);
-static void form_row(const Selection *selection, const AdCase *ad, Datum *values, bool *nulls);
-static Jsonb *form_metrics(const Selection *selection, const AdCase *ad);
-static void push_blended(JsonbParseState **state, const AdCase *ad);
-static void push_delayed(JsonbParseState **state, const Selection *selection, const AdCase *ad);
 static void require_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 
 /*
@@ -61,9 +48,8 @@ Datum
 artery_select_budget(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Selection	selection = {.digits = 2};
-	MemoryContext row_context;
-	MemoryContext before;
+	BudgetSelection	selection = {.digits = 2};
+	BudgetRows *rows;
 	char	   *model;
 	int			i;
 
@@ -82,27 +68,26 @@ artery_select_budget(PG_FUNCTION_ARGS)
 	selection.ads = artery_ad_cases_read(PG_GETARG_JSONB_P(0), selection.digits, &selection.n);
 	if (!PG_ARGISNULL(2))
 		artery_ad_cases_apply_dna(selection.ads, selection.n, PG_GETARG_JSONB_P(2));
-	artery_begin_rows(fcinfo);
+	if (selection.n < MANY_ROWS)
+		artery_begin_rows(fcinfo);
+	else
+		artery_begin_many_rows(fcinfo, Max(work_mem, Min(selection.n, MAX_ROWS_KILOBYTES)));
 	if (selection.n == 0)
 		return (Datum) 0;
 	selection.is_delayed = model != NULL ? strcmp(model, "delayed") == 0 :
 		artery_delayed_possible(selection.ads, selection.n);
 	decide(&selection);
 
-	row_context = AllocSetContextCreate(CurrentMemoryContext, "artery budget row", ALLOCSET_DEFAULT_SIZES);
+	rows = artery_budget_rows_open(&selection);
 	for (i = 0; i < selection.n; i++)
 	{
-		Datum		values[7];
-		bool		nulls[7] = {false};
+		Datum		values[BUDGET_COLUMNS];
+		bool		nulls[BUDGET_COLUMNS] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		before = MemoryContextSwitchTo(row_context);
-		form_row(&selection, &selection.ads[i], values, nulls);
+		artery_budget_rows_form(rows, &selection.ads[i], values, nulls);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-		MemoryContextSwitchTo(before);
-		MemoryContextReset(row_context);
 	}
-	MemoryContextDelete(row_context);
 	return (Datum) 0;
 }
 
@@ -114,11 +99,11 @@ Datum
 artery_explain_budget(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Selection	selection = {.digits = 2,.n = 1};
+	BudgetSelection	selection = {.digits = 2,.n = 1};
 	Jsonb	   *state;
 	AdCase		ad;
-	Datum		values[7];
-	bool		nulls[7] = {false};
+	Datum		values[BUDGET_COLUMNS];
+	bool		nulls[BUDGET_COLUMNS] = {false};
 
 	require_argument(fcinfo, 0, "ad_state");
 	require_argument(fcinfo, 1, "wanted");
@@ -128,14 +113,14 @@ artery_explain_budget(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ad_state must be a JSON object")));
 	selection.max_change = read_max_change(fcinfo, 2);
-	artery_ad_case_read(&state->root, selection.digits, &ad);
+	artery_ad_case_read(state, selection.digits, &ad);
 	artery_ad_case_assess(&ad, selection.max_change);
 	selection.ads = &ad;
 	ad.wanted = artery_amount_units(PG_GETARG_NUMERIC(1), selection.digits, AMOUNT_NEAREST, "wanted");
 	ad.budget = Min(Max(ad.wanted, ad.low), ad.high);
 	mark_bound(&ad);
 	artery_begin_rows(fcinfo);
-	form_row(&selection, &ad, values, nulls);
+	artery_budget_rows_form(artery_budget_rows_open(&selection), &ad, values, nulls);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	return (Datum) 0;
 }
@@ -145,7 +130,7 @@ artery_explain_budget(PG_FUNCTION_ARGS)
  * of a sum, or a cent left by rounding, depends on the order they came in.
  */
 static void
-decide(Selection *selection)
+decide(BudgetSelection *selection)
 {
 	int			n = selection->n;
 	AdCase	  **ads = palloc_extended(n * sizeof(AdCase *), MCXT_ALLOC_HUGE);
@@ -155,6 +140,7 @@ decide(Selection *selection)
 	int64	   *low = amounts + n;
 	int64	   *high = amounts + 2 * (Size) n;
 	int64	   *budget = amounts + 3 * (Size) n;
+	bool		bounded = false;
 	int			i;
 
 	for (i = 0; i < n; i++)
@@ -167,13 +153,17 @@ decide(Selection *selection)
 		low[i] = ads[i]->low;
 		/* nobody can get more than all, unless its own minimum says so */
 		high[i] = Max(Min(ads[i]->high, selection->total), ads[i]->low);
+		bounded = bounded || low[i] > 0 || high[i] < selection->total;
 	}
 	if (selection->is_delayed)
 		artery_delayed_shares(&selection->delayed, ads, n, selection->seed, shares);
 	else
 		share_blended(selection, ads, shares);
 	artery_allotment_split(shares, n, selection->total, wanted);
-	selection->unallotted = artery_allotment_bounded(shares, low, high, n, selection->total, budget);
+	if (bounded)
+		selection->unallotted = artery_allotment_bounded(shares, low, high, n, selection->total, budget);
+	else
+		memcpy(budget, wanted, n * sizeof(int64));
 	for (i = 0; i < n; i++)
 	{
 		ads[i]->share = shares[i];
@@ -189,7 +179,7 @@ decide(Selection *selection)
 }
 
 static void
-share_blended(const Selection *selection, AdCase **ads, double *shares)
+share_blended(const BudgetSelection *selection, AdCase **ads, double *shares)
 {
 	int			i;
 
@@ -247,108 +237,6 @@ read_model(FunctionCallInfo fcinfo, int argument)
 				 errmsg("unknown model \"%s\"", model),
 				 errhint("Known models: blended, delayed.")));
 	return model;
-}
-
-static void
-form_row(const Selection *selection, const AdCase *ad, Datum *values, bool *nulls)
-{
-	double		change;
-
-	values[0] = PointerGetDatum(cstring_to_text_with_len(ad->ad_id, ad->ad_id_length));
-	values[1] = NumericGetDatum(artery_amount_numeric(ad->current, selection->digits));
-	values[2] = NumericGetDatum(artery_amount_numeric(ad->budget, selection->digits));
-	nulls[3] = !artery_ad_case_change(ad, &change);
-	values[3] = Float8GetDatum(change);
-	values[4] = Float8GetDatum(ad->confidence);
-	values[5] = CStringGetTextDatum(selection->is_delayed ?
-									artery_delayed_reason(&selection->delayed, ad, selection->total) :
-									artery_ad_case_reason(ad));
-	values[6] = JsonbPGetDatum(form_metrics(selection, ad));
-}
-
-static void
-push_double(JsonbParseState **state, const char *name, double number)
-{
-	artery_json_number(state, name, DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(number))));
-}
-
-/* Everything needed to understand the row and to compute it again. */
-static Jsonb *
-form_metrics(const Selection *selection, const AdCase *ad)
-{
-	static const char *const bounds[] = {NULL, "min_budget", "max_budget", "max_change"};
-	JsonbParseState *state = NULL;
-
-	artery_json_begin(&state);
-	artery_json_text(&state, "model", selection->is_delayed ? "delayed" : "blended");
-	push_double(&state, "ctr", ad->score.ctr);
-	push_double(&state, "pipeline_roas", ad->score.roas);
-	push_double(&state, "cash_roas", artery_blended_roas(ad->cash_revenue, ad->input.spend));
-	if (selection->is_delayed)
-		push_delayed(&state, selection, ad);
-	else
-		push_blended(&state, ad);
-	artery_json_number(&state, "wanted_budget", artery_amount_numeric(ad->wanted, selection->digits));
-	if (ad->share > 0)
-	{
-		artery_json_number(&state, "seed", int64_to_numeric(selection->seed));
-		if (!selection->is_delayed)
-			push_double(&state, "draw", ad->draw);
-		push_double(&state, "share", ad->share);
-		artery_json_number(&state, "total_budget", artery_amount_numeric(selection->total, selection->digits));
-	}
-	if (ad->bound != BOUND_NONE)
-		artery_json_text(&state, "bounded_by", bounds[ad->bound]);
-	if (selection->unallotted != 0)
-		artery_json_number(&state, "budget_unallocated", artery_amount_numeric(selection->unallotted, selection->digits));
-	if (ad->ignored != NULL)
-		artery_json_text(&state, "ignored_keys", ad->ignored);
-	return artery_json_end(&state);
-}
-
-static void
-push_blended(JsonbParseState **state, const AdCase *ad)
-{
-	push_double(state, "ctr_weight", ad->score.ctr_weight);
-	push_double(state, "roas_weight", ad->score.roas_weight);
-	push_double(state, "normalized_ctr", ad->score.normalized_ctr);
-	push_double(state, "normalized_roas", ad->score.normalized_roas);
-	push_double(state, "blended_score", ad->score.blended);
-	push_double(state, "decay_factor", ad->score.decay);
-	push_double(state, "dna_boost", ad->score.dna_boost);
-	push_double(state, "final_score", ad->score.final);
-	push_double(state, "alpha", ad->score.alpha);
-	push_double(state, "beta", ad->score.beta);
-}
-
-/* Values are per unit of money at the reference spend (per day); rates and delays (days) are the account's. */
-static void
-push_delayed(JsonbParseState **state, const Selection *selection, const AdCase *ad)
-{
-	const DelayedAccount *account = &selection->delayed.account;
-	const Funnel *funnel = &selection->delayed.funnel;
-	int			i;
-
-	push_double(state, "value_mean", ad->delayed.mean);
-	push_double(state, "value_low", ad->delayed.low);
-	push_double(state, "value_high", ad->delayed.high);
-	push_double(state, "value_average", selection->delayed.average);
-	push_double(state, "probability_best", ad->delayed.best);
-	artery_json_number(state, "budget_low", artery_amount_numeric(ad->supported_low, selection->digits));
-	artery_json_number(state, "budget_high", artery_amount_numeric(ad->supported_high, selection->digits));
-	push_double(state, "reference_spend", account->reference);
-	push_double(state, "typical_ctr", account->ctr);
-	push_double(state, "wear_per_million", account->wear);
-	artery_json_key(state, "rates");
-	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	for (i = 0; i < funnel->count; i++)
-		push_double(state, funnel->stages[i], account->rate[i]);
-	pushJsonbValue(state, WJB_END_OBJECT, NULL);
-	artery_json_key(state, "delay_days");
-	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	for (i = 0; i < funnel->count; i++)
-		push_double(state, funnel->stages[i], account->delay[i]);
-	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
 static void

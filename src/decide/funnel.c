@@ -8,6 +8,7 @@
 
 #include "decide/amount.h"
 #include "decide/funnel.h"
+#include "runtime/decimal.h"
 
 #define MAX_SUM 1e15
 
@@ -222,9 +223,16 @@ read_sums(void *sums, const SumKey *keys, int count, JsonbContainer *object, con
 static double
 read_number(const JsonbValue *value, double largest, const char *name, const char *ad_id)
 {
-	char	   *what = psprintf("\"%s\" of ad \"%s\"", name, ad_id);
+	char	   *what;
 	double		number;
 
+	if (value->type == jbvNumeric)
+	{
+		number = artery_decimal_double(value->val.numeric);
+		if (number >= 0 && number <= largest)
+			return number;
+	}
+	what = psprintf("\"%s\" of ad \"%s\"", name, ad_id);
 	if (value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

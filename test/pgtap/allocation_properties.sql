@@ -88,6 +88,27 @@ SELECT is_empty($$
 SELECT is_empty($$
     SELECT k, ad_id, confidence FROM decided WHERE confidence < 0 OR confidence > 1 OR reason = '' $$,
     'confidences are shares, reasons are given');
+-- metrics is written without the server's help: it must be what the server would have written
+SELECT is_empty($$
+    SELECT k, ad_id, metrics FROM decided
+     WHERE metrics <> metrics::text::jsonb OR pg_column_size(metrics) <> pg_column_size(metrics::text::jsonb)
+        OR jsonb_hash(metrics) <> jsonb_hash(metrics::text::jsonb)
+        OR EXISTS (SELECT FROM jsonb_each(metrics) e WHERE metrics -> e.key IS DISTINCT FROM e.value) $$,
+    'metrics are objects like any other');
+SELECT is_empty($$
+    SELECT d.k, d.ad_id, e.* FROM decided d CROSS JOIN LATERAL jsonb_each_text(d.metrics) e
+     WHERE jsonb_typeof(d.metrics -> e.key) = 'number' AND e.key NOT LIKE '%budget%' AND e.key <> 'seed'
+       AND e.value <> e.value::float8::numeric::text $$,
+    'numbers are written as a cast to numeric writes them');
+CREATE TEMP TABLE number AS
+SELECT i, q[1] ^ 3 * 10 ^ (i % 22 - 10) AS value, round((0.01 + q[2] * 10 ^ (i % 11))::numeric, i % 13) + 0.01 AS spend
+  FROM generate_series(1, 2000) i CROSS JOIN LATERAL (SELECT artery.draw_beta(1, 1, i, 2) AS q) q;
+SELECT is_empty($$
+    SELECT n.*, s.metrics FROM number n
+      CROSS JOIN LATERAL artery.select_budget(jsonb_build_array(jsonb_build_object('ad_id', 'a', 'impressions', 1, 'clicks', 1,
+               'spend', n.spend, 'pipeline_value', n.value, 'age_hours', 1)), 1, seed => 1) s
+     WHERE s.metrics ->> 'pipeline_roas' <> (n.value / n.spend::float8)::numeric::text $$,
+    'numbers of any size are read and written as casts do');
 -- better data, better draw on average: the same ad with and without value
 SELECT ok(avg((g.metrics ->> 'draw')::float8) > avg((b.metrics ->> 'draw')::float8) + 0.2, 'value is worth something')
   FROM generate_series(1, 200) seed

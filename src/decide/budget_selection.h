@@ -1,0 +1,38 @@
+/*
+ * budget_selection.h
+ *		One call of select_budget: what was asked, what was decided, and its rows.
+ */
+#ifndef ARTERY_DECIDE_BUDGET_SELECTION_H
+#define ARTERY_DECIDE_BUDGET_SELECTION_H
+
+#include "postgres.h"
+
+#include "decide/ad_case.h"
+#include "decide/delayed_selection.h"
+
+/* ad_id, current_budget, recommended_budget, change_percentage, confidence, reason, metrics */
+#define BUDGET_COLUMNS 7
+
+/* One call: its arguments, its ads, and what the whole of it came to. */
+typedef struct BudgetSelection
+{
+	int			digits;			/* decimal places of the currency */
+	int64		total;
+	int64		seed;
+	double		max_change;		/* share; negative is none */
+	int			n;
+	AdCase	   *ads;
+	bool		is_delayed;		/* the model; else blended */
+	DelayedSelection delayed;
+	int64		unallotted;
+} BudgetSelection;
+
+/* Forms rows of a selection, one after the other. */
+typedef struct BudgetRows BudgetRows;
+
+extern BudgetRows *artery_budget_rows_open(const BudgetSelection *selection);
+
+/* The row of an ad; what values point to lasts until the next row. */
+extern void artery_budget_rows_form(BudgetRows *rows, const AdCase *ad, Datum *values, bool *nulls);
+
+#endif							/* ARTERY_DECIDE_BUDGET_SELECTION_H */
