@@ -5,6 +5,7 @@
 # The judge links the very files that artery decides with and needs no server.
 #
 #   ACCOUNTS (40), SEED (a fresh one)      'make bench-allocation ACCOUNTS=60 SEED=1'
+#   DNA=1: instead, what scores of creatives add that correlate 0, .5 and .8 with log CTR
 set -eu
 cd "$(dirname "$0")/.."
 accounts=${ACCOUNTS:-40}
@@ -14,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 
 config=${PG_CONFIG:-pg_config}
 ${CC:-cc} -std=gnu11 -O2 -Isrc -Ibench -I"$("$config" --includedir-server)" -o "$work/judge" \
-    src/decide/delayed.c src/decide/exposure.c src/decide/hop.c src/decide/random.c src/decide/allotment.c \
+    src/decide/delayed.c src/decide/dna.c src/decide/pooling.c src/decide/exposure.c src/decide/hop.c src/decide/random.c src/decide/allotment.c \
     src/decide/blended.c bench/judge.c bench/market.c bench/standalone.c \
     -L"$("$config" --libdir)" -L"$("$config" --pkglibdir)" -L"$("$config" --pkglibdir)/.." -lpgcommon -lpgport -lcrypto -lm
 
@@ -29,6 +30,13 @@ ratios() {
 }
 
 echo "seed $seed, $accounts accounts of each kind"
+if [ -n "${DNA:-}" ]; then
+    for correlation in 0 0.5 0.8; do
+        echo "scores of creatives correlate $correlation with log CTR"
+        "$work/judge" accounts="$accounts" seed="$seed" dna="$correlation" | grep -E 'of oracle|delayed'
+    done
+    exit
+fi
 judge() {
     "$work/judge" accounts="$accounts" seed="$seed" plot=1 kind="$1" | tee "$work/out"
     ratios "$2" "$3" <"$work/out"

@@ -31,10 +31,10 @@
 
 typedef enum Policy
 {
-	ORACLE, UNIFORM, GREEDY, THOMPSON, BLENDED, DELAYED, POLICIES
+	ORACLE, UNIFORM, GREEDY, THOMPSON, BLENDED, DELAYED, DELAYED_DNA, POLICIES
 } Policy;
 
-static const char *const policy_names[] = {"oracle", "uniform", "greedy ROAS", "plain Thompson", "blended", "delayed"};
+static const char *const policy_names[] = {"oracle", "uniform", "greedy ROAS", "plain Thompson", "blended", "delayed", "delayed with DNA"};
 
 /* What a policy knows of an account. */
 typedef struct Knowledge
@@ -81,7 +81,7 @@ static struct Tuning
 static double run(const MarketAccount *account, Policy policy, const DelayedOptions *options, int number);
 static void weigh(Policy policy, const Market *market, Knowledge *known, const DelayedOptions *options,
 				  const int *live, int count, double *weight);
-static void weigh_delayed(const Market *market, Knowledge *known, const DelayedOptions *options,
+static void weigh_delayed(const Market *market, Knowledge *known, const DelayedOptions *options, bool dna,
 						  const int *live, int count, double *weight);
 static void split(const double *weight, const double *current, int count, double total, bool first, double *budget);
 static void learn(const Market *market, const DelayedOptions *options, const double *budget, Knowledge *known);
@@ -151,9 +151,9 @@ weigh(Policy policy, const Market *market, Knowledge *known, const DelayedOption
 	int			best = 0;
 	int			i;
 
-	if (policy == DELAYED)
+	if (policy >= DELAYED)
 	{
-		weigh_delayed(market, known, options, live, count, weight);
+		weigh_delayed(market, known, options, policy == DELAYED_DNA, live, count, weight);
 		return;
 	}
 	for (i = 0; i < count; i++)
@@ -199,7 +199,7 @@ weigh(Policy policy, const Market *market, Knowledge *known, const DelayedOption
 }
 
 static void
-weigh_delayed(const Market *market, Knowledge *known, const DelayedOptions *options,
+weigh_delayed(const Market *market, Knowledge *known, const DelayedOptions *options, bool dna,
 			  const int *live, int count, double *weight)
 {
 	DelayedHopPrior prior[MARKET_HOPS];
@@ -218,6 +218,7 @@ weigh_delayed(const Market *market, Knowledge *known, const DelayedOptions *opti
 	{
 		ads[i] = known->ad[live[i]];
 		ads[i].hops = known->hop[live[i]];
+		ads[i].dna = dna ? market->account->dna[live[i]] : NAN;
 		ads[i].value = market->account->kind->stage_value[hops - 1];
 		ads[i].age = (market->step - market->account->launch[live[i]]) * MARKET_STEP;
 	}
@@ -339,7 +340,7 @@ plot(const MarketKind *kind, int accounts)
 	int			day;
 
 	printf("\n  revenue per unit of money, day by day (%s)\n", kind->name);
-	for (policy = 0; policy < POLICIES; policy++)
+	for (policy = 0; policy < DELAYED_DNA; policy++)
 	{
 		double		most = 0;
 
@@ -359,7 +360,7 @@ plot(const MarketKind *kind, int accounts)
 static void
 judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 seed, double budget, bool ablate, bool draw)
 {
-	int			columns = ablate ? 2 + (int) lengthof(ablations) : POLICIES;
+	int			columns = ablate ? 2 + (int) lengthof(ablations) : isnan(world->dna) ? DELAYED_DNA : POLICIES;
 	double	   *fraction = malloc(sizeof(double) * accounts * columns);
 	int			column;
 	int			i;
@@ -426,7 +427,7 @@ main(int argc, char **argv)
 		{"gamma", &world.gamma}, {"cpm", &world.cpm}, {"ctr", &world.ctr}, {"ctr_spread", &world.ctr_spread},
 		{"correlation", &world.correlation}, {"wear", &world.wear}, {"lost", &world.lost}, {"wrong", &world.wrong},
 		{"delay_shape", &world.delay_shape}, {"launch_first", &world.launch_first}, {"launch_last", &world.launch_last},
-		{"draws", &draws}
+		{"draws", &draws}, {"dna", &world.dna}
 	};
 	int			i;
 	Size		j;

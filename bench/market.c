@@ -20,7 +20,7 @@ const int	market_kind_count = lengthof(market_kinds);
 /* Price and CTR are such that the equal split earns about what it is known to: 81 / 80 / 85 % of the oracle. */
 const MarketWorld market_world = {
 	.gamma = .85, .cpm = 15, .ctr = .02, .ctr_spread = .35, .correlation = -.3, .wear = 3e6,
-	.lost = .12, .wrong = .08, .delay_shape = 2, .launch_first = .1, .launch_last = .5
+	.lost = .12, .wrong = .08, .delay_shape = 2, .launch_first = .1, .launch_last = .5, .dna = NAN
 };
 
 static void start(ArteryRandom *random, uint64 seed, const char *what, int ad, int64 number);
@@ -46,10 +46,13 @@ market_draw_account(MarketAccount *account, const MarketKind *kind, const Market
 		ArteryRandom random;
 		double		appeal;
 		double		late;
+		ArteryRandom taste;
 
 		start(&random, seed, "ad", ad, 0);
 		appeal = artery_random_normal(&random);
 		account->ctr[ad] = world->ctr * exp(world->ctr_spread * appeal);
+		start(&taste, seed, "dna", ad, 0);
+		account->dna[ad] = 0.5 * erfc(-(world->dna * appeal + sqrt(1 - world->dna * world->dna) * artery_random_normal(&taste)) / M_SQRT2);
 		account->click_value[ad] = kind->stage_value[kind->hops - 1];
 		for (hop = 0; hop < kind->hops; hop++)
 		{

@@ -51,6 +51,7 @@ typedef struct MarketWorld
 	double		delay_shape;	/* of the gamma distribution of delays */
 	double		launch_first;	/* late ads come between these shares of the time */
 	double		launch_last;
+	double		dna;			/* correlation between creative scores and log CTR */
 } MarketWorld;
 
 typedef struct MarketAccount
@@ -61,6 +62,7 @@ typedef struct MarketAccount
 	double		budget;			/* per day */
 	int			steps;
 	double		ctr[MARKET_ADS];
+	double		dna[MARKET_ADS];	/* score of the creative, 0 .. 1 */
 	double		rate[MARKET_ADS][MARKET_HOPS];
 	double		click_value[MARKET_ADS];	/* expected revenue of a click */
 	int			launch[MARKET_ADS];	/* step */

@@ -348,13 +348,16 @@ BEGIN
     IF v_job.job_id IS NULL THEN
         RETURN false;
     END IF;
+    IF v_job.job_name = 'creative-dna-extraction' THEN
+        PERFORM artery.take_dna_result(v_job, result);
+    END IF;
     PERFORM artery.record_execution(tenant_id, job_id, 'completed', result, NULL, artery.moment());
     DELETE FROM artery.job j WHERE j.tenant_id = complete_job.tenant_id AND j.job_id = complete_job.job_id;
     RETURN true;
 END
 $$;
 COMMENT ON FUNCTION artery.complete_job(text, bigint, integer, jsonb) IS
-'Settle a claimed job as done; it moves to job_execution_history. False, and nothing changes, if the claim of that attempt no longer holds.';
+'Settle a claimed job as done; it moves to job_execution_history. The result of a creative-dna-extraction, {"score": 0.8} for the ad_id in the job''s data or {"scores": {"ad_1": 0.8}}, is recorded as record_dna would. False, and nothing changes, if the claim of that attempt no longer holds.';
 
 CREATE OR REPLACE FUNCTION artery.fail_job(tenant_id text, job_id bigint, attempt integer, error text)
 RETURNS boolean

@@ -32,6 +32,7 @@ typedef struct AdCase
 	double		cash_revenue;
 	Funnel	   *funnel;			/* NULL: nothing given of it */
 	bool		has_current;
+	bool		has_dna;
 	int64		current;
 	int64		minimum;
 	int64		maximum;		/* PG_INT64_MAX: none */

@@ -151,6 +151,7 @@ artery_ad_cases_apply_dna(AdCase *ads, int n, Jsonb *scores)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the DNA score of ad \"%s\" is not a number", ads[i].ad_id)));
 		ads[i].input.dna_score = clamped_share(score->val.numeric);
+		ads[i].has_dna = true;
 	}
 }
 
@@ -293,6 +294,8 @@ read_key(const StateKey *key, JEntry entry, const char *value, int digits, AdCas
 		read_slowly(key, (Numeric) value, digits, ad, to);
 	if (key->offset == offsetof(AdCase, current))
 		ad->has_current = true;
+	if (key->offset == offsetof(AdCase, input.dna_score))
+		ad->has_dna = true;
 }
 
 /* Numbers that are in range and need no rounding, as almost all are. */

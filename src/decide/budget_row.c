@@ -21,7 +21,7 @@ typedef enum Metric
 	METRIC_CTR_WEIGHT, METRIC_ROAS_WEIGHT, METRIC_NORMALIZED_CTR, METRIC_NORMALIZED_ROAS, METRIC_BLENDED, METRIC_DECAY,
 	METRIC_DNA_BOOST, METRIC_FINAL, METRIC_ALPHA, METRIC_BETA, METRIC_DRAW,
 	METRIC_MEAN, METRIC_LOW, METRIC_HIGH, METRIC_AVERAGE, METRIC_BEST, METRIC_BUDGET_LOW, METRIC_BUDGET_HIGH,
-	METRIC_REFERENCE, METRIC_TYPICAL_CTR, METRIC_WEAR, METRIC_RATES, METRIC_DELAYS
+	METRIC_REFERENCE, METRIC_TYPICAL_CTR, METRIC_WEAR, METRIC_RATES, METRIC_DELAYS, METRIC_DNA_EFFECT, METRIC_DNA_SLOPES
 } Metric;
 
 static const char *const metric_names[] = {
@@ -30,7 +30,7 @@ static const char *const metric_names[] = {
 	"ctr_weight", "roas_weight", "normalized_ctr", "normalized_roas", "blended_score", "decay_factor",
 	"dna_boost", "final_score", "alpha", "beta", "draw",
 	"value_mean", "value_low", "value_high", "value_average", "probability_best", "budget_low", "budget_high",
-	"reference_spend", "typical_ctr", "wear_per_million", "rates", "delay_days"
+	"reference_spend", "typical_ctr", "wear_per_million", "rates", "delay_days", "dna_effect", "dna_slopes"
 };
 
 typedef union WrittenNumber
@@ -45,6 +45,7 @@ struct BudgetRows
 	RowObject  *metrics;
 	Jsonb	   *rates;			/* of the account, by stage; delays in days */
 	Jsonb	   *delays;
+	Jsonb	   *slopes;			/* what scores of creatives were found to be worth, by stage */
 	StringInfoData id;			/* a text each */
 	StringInfoData reason;
 	WrittenNumber current;
@@ -59,6 +60,8 @@ static Jsonb *form_metrics(BudgetRows *rows, const AdCase *ad);
 static void add_blended(RowObject *metrics, const AdCase *ad);
 static void add_delayed(BudgetRows *rows, const AdCase *ad);
 static Jsonb *by_stage(const Funnel *funnel, const double *numbers);
+static Jsonb *dna_slopes(const Funnel *funnel, const double *slopes);
+static void add_number(JsonbParseState **state, const char *name, double number);
 
 BudgetRows *
 artery_budget_rows_open(const BudgetSelection *selection)
@@ -75,6 +78,7 @@ artery_budget_rows_open(const BudgetSelection *selection)
 	{
 		rows->rates = by_stage(&selection->delayed.funnel, selection->delayed.account.rate);
 		rows->delays = by_stage(&selection->delayed.funnel, selection->delayed.account.delay);
+		rows->slopes = dna_slopes(&selection->delayed.funnel, selection->delayed.account.dna_slope);
 	}
 	return rows;
 }
@@ -195,6 +199,11 @@ add_delayed(BudgetRows *rows, const AdCase *ad)
 	artery_row_object_double(metrics, METRIC_WEAR, account->wear);
 	artery_row_object_json(metrics, METRIC_RATES, rows->rates);
 	artery_row_object_json(metrics, METRIC_DELAYS, rows->delays);
+	if (account->has_dna)
+	{
+		artery_row_object_double(metrics, METRIC_DNA_EFFECT, ad->delayed.dna);
+		artery_row_object_json(metrics, METRIC_DNA_SLOPES, rows->slopes);
+	}
 }
 
 static Jsonb *
@@ -205,7 +214,26 @@ by_stage(const Funnel *funnel, const double *numbers)
 
 	artery_json_begin(&state);
 	for (i = 0; i < funnel->count; i++)
-		artery_json_number(&state, funnel->stages[i],
-						   DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(numbers[i]))));
+		add_number(&state, funnel->stages[i], numbers[i]);
 	return artery_json_end(&state);
+}
+
+/* Log odds per standard deviation of the scores: of the CTR, then of the way to each stage. */
+static Jsonb *
+dna_slopes(const Funnel *funnel, const double *slopes)
+{
+	JsonbParseState *state = NULL;
+	int			i;
+
+	artery_json_begin(&state);
+	add_number(&state, "ctr", slopes[0]);
+	for (i = 0; i < funnel->count; i++)
+		add_number(&state, funnel->stages[i], slopes[i + 1]);
+	return artery_json_end(&state);
+}
+
+static void
+add_number(JsonbParseState **state, const char *name, double number)
+{
+	artery_json_number(state, name, DatumGetNumeric(DirectFunctionCall1(float8_numeric, Float8GetDatum(number))));
 }

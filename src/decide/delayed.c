@@ -13,11 +13,8 @@
 #include "utils/palloc.h"
 
 #include "decide/delayed.h"
-
-/* The expected spread between ads counts as much as this many ads. */
-#define SPREAD_ADS 6.0
-#define POOLING_STEPS 4
-#define LARGEST_SPREAD 2.0
+#include "decide/dna.h"
+#include "decide/pooling.h"
 
 #define TYPICAL_CTR 0.01
 
@@ -40,22 +37,24 @@ typedef struct Decision
 	int			hops;
 	const DelayedOptions *options;
 	DelayedAccount *account;
-	double	   *successes;		/* per ad, of the factor at hand */
+	double	   *successes;		/* per ad, of the factor at hand: what pool tells of */
 	double	   *trials;
 	double	   *known;			/* per ad: log of everything that is not drawn */
 	double	   *middle;			/* per ad: mean and standard deviation of log value */
 	double	   *width;
 	double	   *boldness;		/* per ad: width of its draws as a share of the width */
 	Evidence   *evidence;		/* per ad: CTR, then each hop */
+	Pool		pool;			/* of the factor at hand */
 } Decision;
 
 static void *allocate(Size count, Size size);
 static Evidence *evidence_of(const Decision *decision, int ad);
 static void fit_response(Decision *decision);
 static void fit_wear(Decision *decision);
-static void fit_ctr(Decision *decision);
-static void fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior);
-static double pool(const Decision *decision, double prior_rate, double *strength);
+static void fit_ctr(Decision *decision, DelayedScore *scores);
+static void fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior, DelayedScore *scores);
+static void take_dna(Decision *decision, DelayedScore *scores);
+static void keep_dna(const Decision *decision, int place, DelayedScore *scores);
 static void summarize(Decision *decision, DelayedScore *scores);
 static void find_best(const Decision *decision, DelayedScore *scores);
 static void share_by_mean(const Decision *decision, DelayedScore *scores);
@@ -95,11 +94,12 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 	};
 	int			i;
 
+	take_dna(&decision, scores);
 	fit_response(&decision);
 	fit_wear(&decision);
-	fit_ctr(&decision);
+	fit_ctr(&decision, scores);
 	for (i = 0; i < hops; i++)
-		fit_hop(&decision, i, &priors[i]);
+		fit_hop(&decision, i, &priors[i], scores);
 	summarize(&decision, scores);
 	find_best(&decision, scores);
 	for (i = 0; i < count; i++)
@@ -111,6 +111,8 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 	}
 	else
 		share_by_mean(&decision, scores);
+	if (decision.pool.dna != NULL)
+		pfree(decision.pool.dna);
 	pfree(decision.evidence);
 	pfree(columns);
 }
@@ -125,6 +127,13 @@ static Evidence *
 evidence_of(const Decision *decision, int ad)
 {
 	return &decision->evidence[(Size) ad * (decision->hops + 1)];
+}
+
+/* The typical rate of the factor at hand, for an ad of that DNA. */
+static inline double
+typical_rate(const Decision *decision, int ad)
+{
+	return decision->pool.rate * artery_pool_factor(&decision->pool, ad);
 }
 
 /*
@@ -181,10 +190,8 @@ fit_wear(Decision *decision)
 }
 
 static void
-fit_ctr(Decision *decision)
+fit_ctr(Decision *decision, DelayedScore *scores)
 {
-	double		strength;
-	double		rate;
 	int			i;
 
 	for (i = 0; i < decision->count; i++)
@@ -192,24 +199,23 @@ fit_ctr(Decision *decision)
 		decision->successes[i] = decision->ads[i].exposure.clicks;
 		decision->trials[i] = decision->ads[i].exposure.impressions;
 	}
-	rate = pool(decision, TYPICAL_CTR, &strength);
-	decision->account->ctr = rate;
+	artery_pool_fit(&decision->pool, TYPICAL_CTR, decision->options->spread);
+	decision->account->ctr = decision->pool.rate;
+	keep_dna(decision, 0, scores);
 	for (i = 0; i < decision->count; i++)
 	{
 		Evidence   *evidence = evidence_of(decision, i);
 
-		evidence->a = rate * strength + decision->successes[i];
-		evidence->b = strength + decision->trials[i];
+		evidence->a = typical_rate(decision, i) * decision->pool.strength + decision->successes[i];
+		evidence->b = decision->pool.strength + decision->trials[i];
 	}
 }
 
 static void
-fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior)
+fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior, DelayedScore *scores)
 {
 	Hop			pooled = {0};
 	double		delay = 0;
-	double		strength;
-	double		rate;
 	int			i;
 
 	if (decision->options->delays)
@@ -223,75 +229,62 @@ fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior)
 		decision->successes[i] = decision->ads[i].hops[hop].reached;
 		decision->trials[i] = artery_hop_trials(&decision->ads[i].hops[hop], delay);
 	}
-	rate = pool(decision, prior->rate, &strength);
-	decision->account->rate[hop] = rate;
+	artery_pool_fit(&decision->pool, prior->rate, decision->options->spread);
+	decision->account->rate[hop] = decision->pool.rate;
 	decision->account->delay[hop] = delay;
+	keep_dna(decision, hop + 1, scores);
 	for (i = 0; i < decision->count; i++)
 	{
 		Evidence   *evidence = evidence_of(decision, i) + 1 + hop;
+		double		typical = typical_rate(decision, i);
 
-		evidence->a = rate * strength + decision->successes[i];
-		evidence->b = (1 - rate) * strength + decision->trials[i] - decision->successes[i];
+		evidence->a = typical * decision->pool.strength + decision->successes[i];
+		evidence->b = (1 - typical) * decision->pool.strength + decision->trials[i] - decision->successes[i];
 	}
 }
 
-/*
- * The rate of the typical ad, and how many trials it weighs against an ad's
- * own: the less ads differ, the more.
- *
- * Rates differ by factors, so their spread is sought on the scale of log odds,
- * where a rate r is about (r - rate) / q from the typical one, q = rate (1 - rate), with
- * sampling variance 1 / (n q). The spread is by moments, every ad weighted by how
- * much of its distance is not chance; the expected spread counts as SPREAD_ADS more
- * ads. An ad's trials count for the typical rate up to the strength, so that
- * the ad with most of the money is not all there is.
- */
-static double
-pool(const Decision *decision, double prior_rate, double *strength)
+/* The ads' scores, where they can tell anything. */
+static void
+take_dna(Decision *decision, DelayedScore *scores)
 {
-	double		expected = decision->options->spread * decision->options->spread;
-	double		variance = expected;
-	double		rate = prior_rate;
-	int			step;
+	double	   *dna;
+	bool		known = false;
 	int			i;
 
-	*strength = 1 / (Max(expected, 1e-6) * rate * (1 - rate));
-	for (step = 0; step < POOLING_STEPS; step++)
+	decision->pool = (Pool) {.count = decision->count, .successes = decision->successes, .trials = decision->trials};
+	memset(decision->account->dna_slope, 0, sizeof(decision->account->dna_slope));
+	for (i = 0; i < decision->count; i++)
 	{
-		double		successes = 0.5;
-		double		trials = 0.5 / prior_rate;
-		double		moment = 0;
-		double		weights = 0;
-		double		q;
-
-		for (i = 0; i < decision->count; i++)
-		{
-			double		counted = 1 / (1 + decision->trials[i] / *strength);
-
-			successes += counted * decision->successes[i];
-			trials += counted * decision->trials[i];
-		}
-		rate = Min(successes / trials, 0.999);
-		q = rate * (1 - rate);
-		for (i = 0; i < decision->count; i++)
-		{
-			double		noise = 1 / (decision->trials[i] * q);
-			double		weight = variance / (variance + noise);
-			double		distance;
-
-			if (decision->trials[i] <= 0)
-				continue;
-			distance = (decision->successes[i] / decision->trials[i] - rate) / q;
-			moment += weight * weight * (distance * distance - noise);
-			weights += weight * weight;
-		}
-		variance = (SPREAD_ADS * expected + Max(moment, 0)) / (SPREAD_ADS + weights);
-		variance = Min(variance, LARGEST_SPREAD * LARGEST_SPREAD);
-		*strength = 1 / (variance * q);
+		scores[i].dna = 1;
+		known |= !isnan(decision->ads[i].dna);
 	}
-	if (expected <= 0)
-		*strength = 1e-3;
-	return rate;
+	decision->account->has_dna = false;
+	if (!known)
+		return;
+	dna = allocate(decision->count, 2 * sizeof(double));
+	for (i = 0; i < decision->count; i++)
+		dna[i] = decision->ads[i].dna;
+	if (artery_dna_standardize(dna, decision->count))
+	{
+		decision->account->has_dna = true;
+		decision->pool.dna = dna;
+		decision->pool.factor = dna + decision->count;
+	}
+	else
+		pfree(dna);
+}
+
+/* Keep what was learnt of a factor: place 0 is the CTR, then the hops. */
+static void
+keep_dna(const Decision *decision, int place, DelayedScore *scores)
+{
+	int			i;
+
+	if (decision->pool.dna == NULL)
+		return;
+	decision->account->dna_slope[place] = decision->pool.fit.slope;
+	for (i = 0; i < decision->count; i++)
+		scores[i].dna *= decision->pool.factor[i];
 }
 
 /*

@@ -55,6 +55,7 @@ typedef struct DelayedAd
 	const Hop  *hops;			/* as many as there are priors */
 	double		value;			/* of one that reaches the last stage; > 0 */
 	double		age;			/* days it has been shown; >= 0 */
+	double		dna;			/* score of the creative, 0 .. 1; NaN: not known */
 	ArteryRandom random;		/* its own stream, so that the order of ads does not matter */
 } DelayedAd;
 
@@ -66,6 +67,7 @@ typedef struct DelayedScore
 	double		low;			/* and its 80 % interval */
 	double		high;
 	double		best;			/* probability that no other ad is worth more */
+	double		dna;			/* by what factor its creative DNA alone raises the value of a new ad like it */
 } DelayedScore;
 
 /* What the decision learnt of the account. */
@@ -76,6 +78,8 @@ typedef struct DelayedAccount
 	double		ctr;			/* the typical ad's */
 	double		rate[DELAYED_MAX_HOPS];
 	double		delay[DELAYED_MAX_HOPS];
+	bool		has_dna;		/* scores are known and differ */
+	double		dna_slope[DELAYED_MAX_HOPS + 1];	/* of CTR, then of each hop: log odds per deviation of the scores */
 } DelayedAccount;
 
 /* The options of the model as it is used, for that many ads. */

@@ -88,6 +88,7 @@ artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int64 se
 		add_other_wins(own, count, funnel->other_wins);
 		made[i].hops = own;
 		made[i].age = ads[i]->input.age_hours / HOURS;
+		made[i].dna = ads[i]->has_dna ? ads[i]->input.dna_score : NAN;
 		made[i].value = Max(funnel->has_won_value ? funnel->won_value : value, LEAST_VALUE);
 		artery_random_start(&made[i].random, seed, ads[i]->ad_id, ads[i]->ad_id_length);
 	}

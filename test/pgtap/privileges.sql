@@ -38,7 +38,7 @@ SELECT is_empty($$
 SELECT set_eq($$ SELECT name FROM functions WHERE prosecdef $$, ARRAY[
     'add_tenant', 'configure_tenant', 'grant_tenant', 'revoke_tenant', 'set_stage_values', 'synthetic_revenue_config_check',
     'expire_clicks', 'reattribute', 'explain_attribution', 'fold_attribution_state', 'rebuild_attribution_state', 'ad_roas', 'register_ad', 'observe_budget', 'record_ad_day', 'record_ad_days',
-    'record_feedback', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'explain_recommendation', 'run_scheduled_allocation',
+    'record_feedback', 'record_dna', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'explain_recommendation', 'run_scheduled_allocation',
     'schedule_allocation', 'unschedule_allocation', 'schedule_sql', 'queue_ad_change', 'approve_ad_change',
     'reject_ad_change', 'cancel_ad_change', 'rollback_ad_change', 'retry_ad_change', 'resume_delivery', 'pause_owner', 'resume_owner',
     'enqueue_job', 'claim_jobs', 'complete_job', 'fail_job', 'retry_job', 'health', 'purge'],
