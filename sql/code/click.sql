@@ -38,35 +38,10 @@ LANGUAGE C
 AS 'MODULE_PATHNAME', 'artery_click_before_insert';
 COMMENT ON FUNCTION artery.click_before_insert() IS 'Does for INSERT and COPY what track_click does; rows that bring tracked_at pass untouched.';
 
+-- A row is sent to its partition before the trigger sees it, so it must have its time by then.
+ALTER TABLE artery.click_tracking ALTER COLUMN click_timestamp SET DEFAULT artery.now();
 CREATE TRIGGER click_before_insert BEFORE INSERT ON artery.click_tracking
     FOR EACH ROW EXECUTE FUNCTION artery.click_before_insert();
-
-CREATE OR REPLACE FUNCTION artery.expire_clicks(before timestamptz)
-RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_tenant  text;
-    v_deleted bigint;
-    v_total   bigint := 0;
-BEGIN
-    PERFORM artery.require_unbound_role();
-    IF before IS NULL THEN
-        RAISE EXCEPTION 'before must not be null' USING ERRCODE = '22004';
-    END IF;
-    -- One tenant at a time, as everywhere; clicks of removed tenants included.
-    FOR v_tenant IN SELECT DISTINCT c.tenant_id FROM artery.click_tracking c WHERE c.click_timestamp < before
-    LOOP
-        DELETE FROM artery.click_tracking c WHERE c.tenant_id = v_tenant AND c.click_timestamp < before;
-        GET DIAGNOSTICS v_deleted = ROW_COUNT;
-        v_total := v_total + v_deleted;
-    END LOOP;
-    RETURN v_total;
-END
-$$;
-COMMENT ON FUNCTION artery.expire_clicks(timestamptz) IS
-'Delete the clicks of all tenants older than the given moment; returns how many. Conversions keep the ad they were attributed to.';
 
 CREATE OR REPLACE VIEW artery.v_active_clicks WITH (security_barrier) AS
 SELECT c.tenant_id, c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp,

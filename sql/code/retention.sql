@@ -18,6 +18,8 @@ AS $$
     ('budget_observation', 'artery.retention_change_history', 'observed_at',
      'EXISTS (SELECT FROM artery.budget_observation n WHERE n.tenant_id = x.tenant_id '
      'AND n.budget_owner_id = x.budget_owner_id AND n.observed_at > x.observed_at AND n.observed_at < $1)'),
+    -- Later than the clicks, so that none that is still there can come in again.
+    ('click_key', 'artery.retention_clicks', 'click_timestamp', 'x.click_timestamp < $1 - interval ''14 days'''),
     ('contact_evidence', 'artery.retention_evidence', 'seen_at', NULL),
     ('job_execution_history', 'artery.retention_job_history', 'finished_at', NULL),
     ('webhook_event', 'artery.retention_webhook_events', 'received_at',
@@ -102,4 +104,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.purge(integer) IS
-'Delete what is older than the settings artery.retention_*, at most a batch per table; returns how many rows went from each. The worker does it every hour, a batch per transaction; clicks go by artery.expire_clicks.';
+'Delete what is older than the settings artery.retention_*, at most a batch per table; returns how many rows went from each. The worker does it every hour, a batch per transaction; clicks go by artery.keep_click_partitions.';

@@ -107,6 +107,7 @@ BEGIN
     PERFORM artery.configure_tenant(add_tenant.tenant_id,
         jsonb_build_object('currency', add_tenant.currency, 'time_zone', add_tenant.time_zone)
         || coalesce(add_tenant.settings, '{}'));
+    PERFORM artery.begin_click_partitions();
     RETURN tenant_id;
 END
 $$;

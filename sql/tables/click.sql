@@ -1,6 +1,7 @@
 -- click: every click on an ad
 
--- One row: a click. Columns bear the names of track_click's arguments.
+-- One row: a click. Columns bear the names of track_click's arguments. No unique constraint spans the partitions:
+-- click_key keeps ids that were given unique, and ids made here tell their click's time.
 CREATE TABLE artery.click_tracking (
     tenant_id        text NOT NULL,
     click_id         text NOT NULL,
@@ -33,25 +34,10 @@ CREATE TABLE artery.click_tracking (
     sighting         smallint,
     hardware_key     bigint,
     agent_key        bigint,
-    place_key        bigint,
-    PRIMARY KEY (tenant_id, click_id)
-);
-CREATE INDEX click_tracking_by_fbclid ON artery.click_tracking (tenant_id, fbclid, click_timestamp DESC)
-    WHERE fbclid IS NOT NULL;
-CREATE INDEX click_tracking_by_fingerprint ON artery.click_tracking (tenant_id, fingerprint_hash, click_timestamp DESC)
-    WHERE fingerprint_hash IS NOT NULL;
-CREATE INDEX click_tracking_by_ip ON artery.click_tracking (tenant_id, ip_address, click_timestamp DESC)
-    WHERE ip_address IS NOT NULL;
--- The same hardware in the same network block. With fingerprint and address, candidates enough for the calibrated
--- model: measured, ranges by hardware alone or by fingerprint and user agent found no more right answers.
-CREATE INDEX click_tracking_by_place ON artery.click_tracking (tenant_id, place_key, click_timestamp DESC)
-    WHERE place_key IS NOT NULL;
--- New clicks are counted in the order of their arrival. The condition, always true, keeps statements that do not name
--- it from taking this index for a tenant's: a plan made while the table is empty would read the whole tenant by it.
-CREATE INDEX click_tracking_by_arrival ON artery.click_tracking (tenant_id, tracked_at)
-    WHERE tracked_at > '-infinity';
--- For ranges of time (retention, active clicks); costs next to nothing.
-CREATE INDEX click_tracking_by_time ON artery.click_tracking USING brin (click_timestamp);
+    place_key        bigint
+) PARTITION BY RANGE (click_timestamp);
+-- Bare: a key or an index here, with partitions made at run time, would come back twice from a dump. The partitions
+-- have them: see sql/code/click_partition.sql.
 COMMENT ON TABLE artery.click_tracking IS
 'Clicks on ads. INSERT and COPY do what track_click does; leave tracked_at out, it marks rows that were taken in.';
 COMMENT ON COLUMN artery.click_tracking.click_timestamp IS 'When the click happened.';
@@ -60,3 +46,16 @@ COMMENT ON COLUMN artery.click_tracking.sighting IS 'System, browser and in-app 
 COMMENT ON COLUMN artery.click_tracking.hardware_key IS 'Equal for equal screen, time zone and system.';
 COMMENT ON COLUMN artery.click_tracking.agent_key IS 'Equal for equal fingerprint and user agent.';
 COMMENT ON COLUMN artery.click_tracking.place_key IS 'Equal for equal hardware in one network block (/24, IPv6 /48).';
+
+-- One row: a click_id that was given by who sent the click, so that it comes in once, whatever its partition. Stays
+-- behind when its click goes, means nothing then, and is removed by retention.
+CREATE TABLE artery.click_key (
+    tenant_id       text NOT NULL,
+    click_id        text NOT NULL,
+    click_timestamp timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, click_id)
+);
+CREATE INDEX click_key_by_time ON artery.click_key USING brin (click_timestamp);
+COMMENT ON TABLE artery.click_key IS
+'Ids of clicks that were given from outside, with the time of the click and thus its partition. Ids made by artery are not here.';
+COMMENT ON COLUMN artery.click_key.click_timestamp IS 'When the click happened: where to look for it.';

@@ -21,6 +21,7 @@
 #include "attribute/layered.h"
 #include "attribute/posterior.h"
 #include "attribute/verdict.h"
+#include "capture/click_window.h"
 #include "capture/sighting.h"
 #include "runtime/dbtx.h"
 
@@ -28,17 +29,19 @@
 	"SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp, c.sighting, c.hardware_key, " \
 	"       c.agent_key, c.fingerprint_hash, c.ip_address FROM artery.click_tracking c "
 
-#define IN_WINDOW "c.click_timestamp <= $2 AND c.click_timestamp >= $3 ORDER BY c.click_timestamp DESC LIMIT "
+#define IN_WINDOW "c.click_timestamp <= $2 AND c.click_timestamp >= $3 AND " CLICK_WEEKS \
+	" ORDER BY c.click_timestamp DESC LIMIT "
 
-static ArteryStatement select_candidates = {
+static ClickStatement select_candidates = {
 	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.ip_address = $4 AND " IN_WINDOW "32) UNION ALL "
 	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.fingerprint_hash = $5 AND " IN_WINDOW "32) UNION ALL "
 	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.place_key = $6 AND " IN_WINDOW "16)",
 	6, {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INETOID, TEXTOID, INT8OID}, NULL
 };
 
-static ArteryStatement select_click = {
-	SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.click_id = $2", 2, {TEXTOID, TEXTOID}, NULL
+static ClickStatement select_click = {
+	SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.click_id = $2 AND c.click_timestamp = $3 AND " CLICK_WEEKS,
+	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
 static ArteryStatement insert_trace = {
@@ -167,7 +170,7 @@ collect(Weighing *weighing, TimestampTz since)
 		nulls[4] = 'n';
 	if (weighing->sighting.place == 0)
 		nulls[5] = 'n';
-	rows = artery_execute(&select_candidates, values, nulls, false, 0);
+	rows = artery_click_execute(&select_candidates, since, weighing->at, values, nulls, 0);
 	for (row = 0; row < rows && weighing->count < WEIGHED_CLICKS; row++)
 	{
 		WeighedClick click;
@@ -388,7 +391,7 @@ learn(Weighing *weighing, const Attribution *attribution, TimestampTz since, Pos
 {
 	WeighedClick truth;
 	CalibratedCandidate truth_view;
-	Datum		keys[2];
+	Datum		keys[3];
 	double		block_clicks;
 	int			place;
 
@@ -412,7 +415,8 @@ learn(Weighing *weighing, const Attribution *attribution, TimestampTz since, Pos
 	}
 	keys[0] = weighing->values[CONVERSION_TENANT_ID];
 	keys[1] = truth.click.click_id;
-	if (artery_execute(&select_click, keys, NULL, false, 1) == 0)
+	keys[2] = TimestampTzGetDatum(truth.click.at);
+	if (artery_click_execute(&select_click, truth.click.at, truth.click.at, keys, NULL, 1) == 0)
 		return;
 	read_candidate(weighing, 0, &truth);
 	artery_calibration_count(keys[0], weighing->at, &truth.sighting.block, 1, &block_clicks);

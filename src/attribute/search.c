@@ -3,9 +3,8 @@
  *		Finding the click that earned a conversion.
  *
  * One indexed statement per layer, and no layer after the first that answers.
- * Windows are those as of the conversion's time. A statement reads the newest
- * matching clicks whatever their age, so that one that is too old can be told
- * from none at all.
+ * Windows are those as of the conversion's time. Where nothing is inside one, a
+ * second statement tells a click that is too old from none at all.
  */
 #include "artery.h"
 
@@ -18,6 +17,7 @@
 #include "attribute/layered.h"
 #include "attribute/posterior.h"
 #include "attribute/search.h"
+#include "capture/click_window.h"
 #include "runtime/dbtx.h"
 
 /*
@@ -29,40 +29,77 @@
 #define SELECT_CLICK \
 	"SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp"
 
-static ArteryStatement select_by_click_id = {
+/* Within the window, by a plan for its weeks. */
+static ClickStatement select_by_click_id = {
 	SELECT_CLICK " FROM artery.click_tracking c "
-	" WHERE c.tenant_id = $1 AND c.click_id = $2 AND c.click_timestamp <= $3",
-	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+	" WHERE c.tenant_id = $1 AND c.click_id = $2 AND c.click_timestamp <= $3 AND c.click_timestamp >= $4 AND "
+	CLICK_WEEKS,
+	4, {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}, NULL
 };
 
-static ArteryStatement select_by_fbclid = {
+static ClickStatement select_by_fbclid = {
 	SELECT_CLICK " FROM artery.click_tracking c "
-	" WHERE c.tenant_id = $1 AND c.fbclid = $2 AND c.click_timestamp <= $3 "
-	" ORDER BY c.click_timestamp DESC LIMIT 1",
-	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+	" WHERE c.tenant_id = $1 AND c.fbclid = $2 AND c.click_timestamp <= $3 AND c.click_timestamp >= $4 AND "
+	CLICK_WEEKS " ORDER BY c.click_timestamp DESC LIMIT 1",
+	4, {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}, NULL
 };
 
-static ArteryStatement select_by_fingerprint = {
+static ClickStatement select_by_fingerprint = {
 	SELECT_CLICK " FROM artery.click_tracking c "
-	" WHERE c.tenant_id = $1 AND c.fingerprint_hash = $2 AND c.click_timestamp <= $3 "
-	" ORDER BY c.click_timestamp DESC",
-	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+	" WHERE c.tenant_id = $1 AND c.fingerprint_hash = $2 AND c.click_timestamp <= $3 AND c.click_timestamp >= $4 AND "
+	CLICK_WEEKS " ORDER BY c.click_timestamp DESC",
+	4, {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}, NULL
 };
 
-static ArteryStatement select_by_address = {
-	SELECT_CLICK ", c.user_agent = $4 FROM artery.click_tracking c "
-	" WHERE c.tenant_id = $1 AND c.ip_address = $2 AND c.click_timestamp <= $3 "
-	" ORDER BY c.click_timestamp DESC",
-	4, {TEXTOID, INETOID, TIMESTAMPTZOID, TEXTOID}, NULL
+static ClickStatement select_by_address = {
+	SELECT_CLICK ", c.user_agent = $5 FROM artery.click_tracking c "
+	" WHERE c.tenant_id = $1 AND c.ip_address = $2 AND c.click_timestamp <= $3 AND c.click_timestamp >= $4 AND "
+	CLICK_WEEKS " ORDER BY c.click_timestamp DESC",
+	5, {TEXTOID, INETOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}, NULL
 };
 
-static ArteryStatement select_by_address_and_agent = {
+static ClickStatement select_by_address_and_agent = {
 	SELECT_CLICK ", true FROM artery.click_tracking c "
-	" WHERE c.tenant_id = $1 AND c.ip_address = $2 AND c.click_timestamp <= $3 "
-	"   AND c.click_timestamp >= $5 AND c.user_agent = $4 "
-	" ORDER BY c.click_timestamp DESC LIMIT 1",
-	5, {TEXTOID, INETOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}, NULL
+	" WHERE c.tenant_id = $1 AND c.ip_address = $2 AND c.click_timestamp <= $3 AND c.click_timestamp >= $4 AND "
+	CLICK_WEEKS " AND c.user_agent = $5 ORDER BY c.click_timestamp DESC LIMIT 1",
+	5, {TEXTOID, INETOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}, NULL
 };
+
+/* Before the window: is there any? Asked only where there is none in it. */
+static ArteryStatement select_older_by_click_id = {
+	"SELECT 1 FROM artery.click_tracking c WHERE c.tenant_id = $1 AND c.click_id = $2 AND c.click_timestamp < $3",
+	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+};
+
+static ArteryStatement select_older_by_fbclid = {
+	"SELECT 1 FROM artery.click_tracking c WHERE c.tenant_id = $1 AND c.fbclid = $2 AND c.click_timestamp < $3",
+	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+};
+
+static ArteryStatement select_older_by_fingerprint = {
+	"SELECT 1 FROM artery.click_tracking c WHERE c.tenant_id = $1 AND c.fingerprint_hash = $2 AND c.click_timestamp < $3",
+	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+};
+
+static ArteryStatement select_older_by_address = {
+	"SELECT 1 FROM artery.click_tracking c WHERE c.tenant_id = $1 AND c.ip_address = $2 AND c.click_timestamp < $3",
+	3, {TEXTOID, INETOID, TIMESTAMPTZOID}, NULL
+};
+
+/* What clicks are found by: a column of the conversion, and the statements that look for it. */
+typedef struct Trace
+{
+	int			column;
+	ClickStatement *inside;
+	ArteryStatement *older;
+	long		limit;			/* clicks read and counted; 0 is all */
+} Trace;
+
+static const Trace by_click_id = {CONVERSION_CLICK_ID, &select_by_click_id, &select_older_by_click_id, 1};
+static const Trace by_fbclid = {CONVERSION_FBCLID, &select_by_fbclid, &select_older_by_fbclid, 1};
+static const Trace by_fingerprint = {CONVERSION_FINGERPRINT_HASH, &select_by_fingerprint, &select_older_by_fingerprint,
+CANDIDATE_LIMIT};
+static const Trace by_address = {CONVERSION_IP_ADDRESS, &select_by_address, &select_older_by_address, CANDIDATE_LIMIT};
 
 static ArteryStatement select_deal = {
 	"SELECT d.click_id, d.ad_id, d.adset_id, d.campaign_id, c.click_timestamp, "
@@ -85,12 +122,11 @@ typedef struct Search
 static LayerResult search_ids(Search *search, int64 window);
 static LayerResult search_fingerprint(Search *search, int64 window);
 static LayerResult search_address(Search *search, int64 window);
-static LayerResult search_id(Search *search, ArteryStatement *statement, int column, const char *what,
-							 int64 window);
+static LayerResult search_id(Search *search, const Trace *trace, const char *what, int64 window);
 static MatchedClick best_by_address(Search *search, uint64 rows, int64 window);
-static MatchedClick newest_with_agent(Search *search, Datum *keys, int64 window);
-static uint64 find_newest(Search *search, ArteryStatement *statement, int column, long limit, int64 window,
-						  uint64 *in_window);
+static MatchedClick newest_with_agent(Search *search, TimestampTz until, int64 window);
+static uint64 find_newest(Search *search, const Trace *trace, int64 window);
+static LayerResult tell_nothing(Search *search, const Trace *trace, int64 window);
 static void read_click(uint64 row, bool with_agent, MatchedClick *click);
 static void succeed(Search *search, const char *method, double confidence, const MatchedClick *click);
 static void explain_nothing(Search *search, int64 window);
@@ -159,27 +195,24 @@ artery_search_inherit(const Datum *values, const bool *nulls, Attribution *attri
 static LayerResult
 search_ids(Search *search, int64 window)
 {
-	LayerResult by_click = search_id(search, &select_by_click_id, CONVERSION_CLICK_ID, "click id", window);
-	LayerResult by_fbclid;
+	LayerResult with_click = search_id(search, &by_click_id, "click id", window);
+	LayerResult with_fbclid;
 
-	if (by_click == LAYER_SUCCESS)
-		return by_click;
-	by_fbclid = search_id(search, &select_by_fbclid, CONVERSION_FBCLID, "fbclid", window);
-	return Max(by_click, by_fbclid);	/* success, expired, no_match, no_param */
+	if (with_click == LAYER_SUCCESS)
+		return with_click;
+	with_fbclid = search_id(search, &by_fbclid, "fbclid", window);
+	return Max(with_click, with_fbclid);	/* success, expired, no_match, no_param */
 }
 
 static LayerResult
-search_id(Search *search, ArteryStatement *statement, int column, const char *what, int64 window)
+search_id(Search *search, const Trace *trace, const char *what, int64 window)
 {
 	MatchedClick click;
-	uint64		in_window;
 
-	if (search->nulls[column])
+	if (search->nulls[trace->column])
 		return LAYER_NO_PARAM;
-	if (find_newest(search, statement, column, 1, window, &in_window) == 0)
-		return LAYER_NO_MATCH;
-	if (in_window == 0)
-		return LAYER_EXPIRED;
+	if (find_newest(search, trace, window) == 0)
+		return tell_nothing(search, trace, window);
 	read_click(0, false, &click);
 	succeed(search, "url_param", LAYERED_ID_CONFIDENCE, &click);
 	search->answer->reason = psprintf("The %s matched exactly a click %.1f hours before.", what,
@@ -192,24 +225,22 @@ static LayerResult
 search_fingerprint(Search *search, int64 window)
 {
 	MatchedClick click;
-	uint64		in_window;
+	uint64		rows;
 
 	if (search->nulls[CONVERSION_FINGERPRINT_HASH])
 		return LAYER_NO_PARAM;
-	if (find_newest(search, &select_by_fingerprint, CONVERSION_FINGERPRINT_HASH, CANDIDATE_LIMIT, window,
-					&in_window) == 0)
-		return LAYER_NO_MATCH;
-	if (in_window == 0)
-		return LAYER_EXPIRED;
+	rows = find_newest(search, &by_fingerprint, window);
+	if (rows == 0)
+		return tell_nothing(search, &by_fingerprint, window);
 	read_click(0, false, &click);
 	succeed(search, "fingerprint", LAYERED_FINGERPRINT_CONFIDENCE, &click);
-	if (in_window == 1)
+	if (rows == 1)
 		search->answer->reason = psprintf("The device fingerprint matched one click, %.1f hours before.",
 										  artery_layered_hours(click.at, search->at));
 	else
 		search->answer->reason =
 			psprintf("The device fingerprint matched %d%s clicks; the newest was %.1f hours before.",
-					 (int) in_window, in_window == CANDIDATE_LIMIT ? " or more" : "",
+					 (int) rows, rows == CANDIDATE_LIMIT ? " or more" : "",
 					 artery_layered_hours(click.at, search->at));
 	return LAYER_SUCCESS;
 }
@@ -219,18 +250,17 @@ static LayerResult
 search_address(Search *search, int64 window)
 {
 	MatchedClick click;
-	uint64		in_window;
+	uint64		rows;
 	double		score;
 	double		hours;
 
 	if (search->nulls[CONVERSION_IP_ADDRESS])
 		return LAYER_NO_PARAM;
 	window = Min(window, LAYERED_SCORE_HOURS * USECS_PER_HOUR);
-	if (find_newest(search, &select_by_address, CONVERSION_IP_ADDRESS, CANDIDATE_LIMIT, window, &in_window) == 0)
-		return LAYER_NO_MATCH;
-	if (in_window == 0)
-		return LAYER_EXPIRED;
-	click = best_by_address(search, in_window, window);
+	rows = find_newest(search, &by_address, window);
+	if (rows == 0)
+		return tell_nothing(search, &by_address, window);
+	click = best_by_address(search, rows, window);
 	hours = artery_layered_hours(click.at, search->at);
 	score = artery_layered_score(true, click.same_agent, hours);
 	if (!artery_layered_accepts(score))
@@ -253,7 +283,6 @@ search_address(Search *search, int64 window)
 static MatchedClick
 best_by_address(Search *search, uint64 rows, int64 window)
 {
-	Datum		keys[5];
 	MatchedClick newest;
 	MatchedClick click;
 	uint64		row;
@@ -268,49 +297,61 @@ best_by_address(Search *search, uint64 rows, int64 window)
 	if (rows < CANDIDATE_LIMIT || search->nulls[CONVERSION_USER_AGENT])
 		return newest;
 	/* a busy address: look on behind the rows read */
-	keys[0] = search->values[CONVERSION_TENANT_ID];
-	keys[1] = search->values[CONVERSION_IP_ADDRESS];
-	keys[2] = TimestampTzGetDatum(click.at);
-	keys[3] = search->values[CONVERSION_USER_AGENT];
-	click = newest_with_agent(search, keys, window);
+	click = newest_with_agent(search, click.at, window);
 	return click.found ? click : newest;
 }
 
 static MatchedClick
-newest_with_agent(Search *search, Datum *keys, int64 window)
+newest_with_agent(Search *search, TimestampTz until, int64 window)
 {
 	MatchedClick click = {.found = false};
+	TimestampTz since = search->at - window;
+	Datum		keys[5];
 
-	keys[4] = TimestampTzGetDatum(search->at - window);
-	if (artery_execute(&select_by_address_and_agent, keys, NULL, false, 1) > 0)
+	keys[0] = search->values[CONVERSION_TENANT_ID];
+	keys[1] = search->values[CONVERSION_IP_ADDRESS];
+	keys[2] = TimestampTzGetDatum(until);
+	keys[3] = TimestampTzGetDatum(since);
+	keys[4] = search->values[CONVERSION_USER_AGENT];
+	if (artery_click_execute(&select_by_address_and_agent, since, until, keys, NULL, 1) > 0)
 		read_click(0, true, &click);
 	return click;
 }
 
 /*
- * Read the newest clicks at or before the conversion that have its value in a
- * column; returns how many rows were read, and how many of them, the first
- * ones, are inside the window. Those count as candidates.
+ * Read the newest clicks inside the window that have the conversion's value;
+ * returns how many. They count as candidates.
  */
 static uint64
-find_newest(Search *search, ArteryStatement *statement, int column, long limit, int64 window, uint64 *in_window)
+find_newest(Search *search, const Trace *trace, int64 window)
 {
-	Datum		keys[4];
-	char		nulls[4] = {' ', ' ', ' ', ' '};
+	TimestampTz since = search->at - window;
+	Datum		keys[5];
+	char		nulls[6] = "     ";
 	uint64		rows;
 
 	keys[0] = search->values[CONVERSION_TENANT_ID];
-	keys[1] = search->values[column];
+	keys[1] = search->values[trace->column];
 	keys[2] = TimestampTzGetDatum(search->at);
-	keys[3] = search->values[CONVERSION_USER_AGENT];
+	keys[3] = TimestampTzGetDatum(since);
+	keys[4] = search->values[CONVERSION_USER_AGENT];
 	if (search->nulls[CONVERSION_USER_AGENT])
-		nulls[3] = 'n';
-	rows = artery_execute(statement, keys, nulls, false, limit);
-	*in_window = rows;
-	while (*in_window > 0 && !artery_layered_in_window(artery_field_time(*in_window - 1, 5), search->at, window))
-		(*in_window)--;
-	search->answer->candidates += (int) *in_window;
+		nulls[4] = 'n';
+	rows = artery_click_execute(trace->inside, since, search->at, keys, nulls, trace->limit);
+	search->answer->candidates += (int) rows;
 	return rows;
+}
+
+/* Nothing is inside the window: tell what is too old from what never was. */
+static LayerResult
+tell_nothing(Search *search, const Trace *trace, int64 window)
+{
+	Datum		keys[3];
+
+	keys[0] = search->values[CONVERSION_TENANT_ID];
+	keys[1] = search->values[trace->column];
+	keys[2] = TimestampTzGetDatum(search->at - window);
+	return artery_execute(trace->older, keys, NULL, false, 1) > 0 ? LAYER_EXPIRED : LAYER_NO_MATCH;
 }
 
 static void
@@ -335,28 +376,16 @@ succeed(Search *search, const char *method, double confidence, const MatchedClic
 	search->answer->best_confidence = confidence;
 }
 
-/*
- * The calibrated model has found no candidate: tell what is too old from what
- * never was.
- */
+/* The calibrated model has found no candidate. */
 static void
 explain_nothing(Search *search, int64 window)
 {
-	static ArteryStatement *const statements[] = {&select_by_fingerprint, &select_by_address};
-	static const int columns[] = {CONVERSION_FINGERPRINT_HASH, CONVERSION_IP_ADDRESS};
-	uint64		in_window;
+	static const Trace *const traces[] = {&by_fingerprint, &by_address};
 	int			i;
 
 	for (i = 0; i < 2; i++)
-	{
-		LayerResult *layer = &search->answer->layers[i + 1];
-
-		if (search->nulls[columns[i]])
-			*layer = LAYER_NO_PARAM;
-		else
-			*layer = find_newest(search, statements[i], columns[i], 1, window, &in_window) == 0 ?
-				LAYER_NO_MATCH : LAYER_EXPIRED;
-	}
+		search->answer->layers[i + 1] = search->nulls[traces[i]->column] ? LAYER_NO_PARAM :
+			tell_nothing(search, traces[i], window);
 	search->answer->reason = explain_failure(search->answer);
 }
 

@@ -17,9 +17,9 @@
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "capture/click.h"
+#include "capture/click_key.h"
 #include "capture/device.h"
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
@@ -27,8 +27,6 @@
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "tenant/tenant.h"
-
-#define UNIX_EPOCH_OFFSET_MS (INT64CONST(10957) * SECS_PER_DAY * 1000)	/* 1970 to 2000 */
 
 PG_FUNCTION_INFO_V1(artery_track_click);
 PG_FUNCTION_INFO_V1(artery_click_before_insert);
@@ -87,18 +85,22 @@ static const SightingColumns sighting_columns = {
 
 /* An id made here cannot exist yet, and not to look is cheaper. */
 static ArteryStatement insert_new_click = {INSERT_CLICK, CLICK_COLUMNS, CLICK_TYPES, NULL};
+/* In the same partition may be one that brought tracked_at, which has no key. */
 static ArteryStatement insert_click = {INSERT_CLICK " ON CONFLICT DO NOTHING", CLICK_COLUMNS, CLICK_TYPES, NULL};
 
-static ArteryStatement select_click = {
-	"SELECT 1 FROM artery.click_tracking c WHERE c.tenant_id = $1 AND c.click_id = $2",
-	2, {TEXTOID, TEXTOID}, NULL
-};
+typedef struct Insertion
+{
+	ArteryStatement *statement;
+	Datum	   *values;
+	char		null_flags[CLICK_COLUMNS];
+} Insertion;
 
 static bool prepare_click(Datum *values, bool *nulls);
 static void forget_device(bool *nulls);
 static void fill_keys(Datum *values, bool *nulls);
-static text *make_click_id(void);
-static bool click_exists(Datum *values);
+static void store(Datum *values, const bool *nulls, bool is_new);
+static void insert(void *argument);
+static bool take_id(Datum *values);
 
 /* artery.track_click(tenant_id, campaign_id, ad_id, ...) -> click_id */
 Datum
@@ -110,7 +112,6 @@ artery_track_click(PG_FUNCTION_ARGS)
 	ArteryScope scope;
 	Datum		values[CLICK_COLUMNS];
 	bool		nulls[CLICK_COLUMNS];
-	char		null_flags[CLICK_COLUMNS];
 	bool		is_new;
 	int			i;
 
@@ -123,11 +124,9 @@ artery_track_click(PG_FUNCTION_ARGS)
 		nulls[column] = PG_ARGISNULL(i);
 	}
 	is_new = prepare_click(values, nulls);
-	for (i = 0; i < CLICK_COLUMNS; i++)
-		null_flags[i] = nulls[i] ? 'n' : ' ';
-
 	artery_scope_enter(&scope);
-	(void) artery_execute(is_new ? &insert_new_click : &insert_click, values, null_flags, false, 0);
+	if (is_new || take_id(values))
+		store(values, nulls, is_new);
 	artery_scope_leave(&scope);
 	PG_RETURN_DATUM(values[CLICK_CLICK_ID]);
 }
@@ -136,7 +135,8 @@ artery_track_click(PG_FUNCTION_ARGS)
  * Before a click is inserted. Rows that bring tracked_at, from track_click or a
  * restore, pass untouched (asked here: a WHEN of the trigger is prepared anew for
  * every statement). A click that is there already is skipped; rows of the same
- * command count too.
+ * command count too. A row without a time has come to the partition for other
+ * times and may not leave it: it is stored by a statement of its own.
  */
 Datum
 artery_click_before_insert(PG_FUNCTION_ARGS)
@@ -145,7 +145,10 @@ artery_click_before_insert(PG_FUNCTION_ARGS)
 	TupleDesc	descriptor;
 	Datum	   *values;
 	bool	   *nulls;
+	ArteryScope scope;
 	bool		is_new;
+	bool		is_timed;
+	bool		is_taken;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
@@ -159,10 +162,17 @@ artery_click_before_insert(PG_FUNCTION_ARGS)
 	values = palloc(descriptor->natts * sizeof(Datum));
 	nulls = palloc(descriptor->natts * sizeof(bool));
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, nulls);
+	is_timed = !nulls[CLICK_CLICK_TIMESTAMP];
 	is_new = prepare_click(values, nulls);
-	if (!is_new && click_exists(values))
-		return PointerGetDatum(NULL);
-	return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
+	if (is_new && is_timed)
+		return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
+
+	artery_scope_enter(&scope);
+	is_taken = !is_new && !take_id(values);
+	if (!is_taken && !is_timed)
+		store(values, nulls, is_new);
+	artery_scope_leave(&scope);
+	return PointerGetDatum(is_taken || !is_timed ? NULL : heap_form_tuple(descriptor, values, nulls));
 }
 
 /*
@@ -188,7 +198,7 @@ prepare_click(Datum *values, bool *nulls)
 
 	is_new = nulls[CLICK_CLICK_ID];
 	if (is_new)
-		values[CLICK_CLICK_ID] = PointerGetDatum(make_click_id());
+		values[CLICK_CLICK_ID] = PointerGetDatum(artery_click_key_make(DatumGetTimestampTz(values[CLICK_CLICK_TIMESTAMP])));
 	nulls[CLICK_CLICK_ID] = false;
 	fill_keys(values, nulls);
 
@@ -233,49 +243,40 @@ fill_keys(Datum *values, bool *nulls)
 }
 
 /*
- * An id in the form of a UUID, version 7 (RFC 9562, 5.7): milliseconds, then
- * chance. Ids of one moment lie side by side in the index.
+ * A click of another day may have no partition yet, and wait for one that is
+ * being made: then it must be sent there once more.
  */
-static text *
-make_click_id(void)
+static void
+store(Datum *values, const bool *nulls, bool is_new)
 {
-	static const char digits[] = "0123456789abcdef";
-	uint64		milliseconds = (uint64) (artery_clock_moment() / 1000 + UNIX_EPOCH_OFFSET_MS);
-	unsigned char bytes[16];
-	char		out[36];
-	int			length = 0;
+	TimestampTz at = DatumGetTimestampTz(values[CLICK_CLICK_TIMESTAMP]);
+	TimestampTz now = artery_clock_now();
+	Insertion	insertion = {.statement = is_new ? &insert_new_click : &insert_click,.values = values};
+	ErrorData  *error;
 	int			i;
 
-	if (!pg_strong_random(bytes + 6, sizeof(bytes) - 6))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate a random click id")));
-	for (i = 0; i < 6; i++)
-		bytes[i] = (unsigned char) (milliseconds >> (40 - 8 * i));
-	bytes[6] = (bytes[6] & 0x0f) | 0x70;
-	bytes[8] = (bytes[8] & 0x3f) | 0x80;
-	for (i = 0; i < 16; i++)
+	for (i = 0; i < CLICK_COLUMNS; i++)
+		insertion.null_flags[i] = nulls[i] ? 'n' : ' ';
+	if (at > now - USECS_PER_DAY && at < now + USECS_PER_DAY)
+		insert(&insertion);
+	else if (!artery_attempt(insert, &insertion, &error))
 	{
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			out[length++] = '-';
-		out[length++] = digits[bytes[i] >> 4];
-		out[length++] = digits[bytes[i] & 0x0f];
+		if (error->sqlerrcode != ERRCODE_CHECK_VIOLATION)
+			ReThrowError(error);
+		insert(&insertion);
 	}
-	return cstring_to_text_with_len(out, length);
+}
+
+static void
+insert(void *argument)
+{
+	Insertion  *insertion = argument;
+
+	(void) artery_execute(insertion->statement, insertion->values, insertion->null_flags, false, 0);
 }
 
 static bool
-click_exists(Datum *values)
+take_id(Datum *values)
 {
-	ArteryScope scope;
-	Datum		key[2];
-	bool		found;
-
-	key[0] = values[CLICK_TENANT_ID];
-	key[1] = values[CLICK_CLICK_ID];
-	artery_scope_enter(&scope);
-	/* not read-only: the rows that the command has inserted so far must be seen */
-	found = artery_execute(&select_click, key, NULL, false, 1) > 0;
-	artery_scope_leave(&scope);
-	return found;
+	return artery_click_key_take(values[CLICK_TENANT_ID], values[CLICK_CLICK_ID], values[CLICK_CLICK_TIMESTAMP]);
 }

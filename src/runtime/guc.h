@@ -22,6 +22,7 @@ typedef struct ArterySettings
 	int			retention_allocation;	/* days, like the following; 0 keeps for ever */
 	int			retention_attribution_log;
 	int			retention_change_history;
+	int			click_partition_days;
 	int			retention_clicks;
 	int			retention_cron_log;
 	int			retention_evidence;

@@ -33,6 +33,7 @@ INSERT INTO contract VALUES
 ('fold_attribution_state', 'tenant_id', '', NULL),
 ('rebuild_attribution_state', 'tenant_id', '', NULL),
 ('expire_clicks', 'before', '', NULL),
+('make_click_partitions', 'since until', 'days', NULL),
 -- CRM
 ('hubspot_webhook', 'body headers', 'method uri received_at', NULL),
 ('record_stage', 'tenant_id deal_id stage', 'occurred_at deal_value crm_contact_id event_id', NULL),
@@ -114,7 +115,7 @@ SELECT has_table('artery', t, 'table ' || t) FROM unnest(ARRAY[
     'job_rate_limit_tracker']::name[]) t;
 SELECT has_view('artery', v, 'view ' || v) FROM unnest(ARRAY[
     'v_tenant_settings', 'v_stage_values', 'v_synthetic_revenue_summary', 'v_attribution_recovery_rate', 'v_active_clicks',
-    'v_unattributed_conversions', 'v_ad_credit', 'v_attribution_calibration', 'v_conversion_attribution_summary', 'v_clicks_without_ad', 'v_recent_budget_changes',
+    'v_unattributed_conversions', 'v_ad_credit', 'v_attribution_calibration', 'v_conversion_attribution_summary', 'v_clicks_without_ad', 'v_click_partitions', 'v_recent_budget_changes',
     'v_campaign_activity_summary', 'v_safety_check_failures', 'v_pending_changes', 'v_job_queue_health', 'v_failed_jobs',
     'v_rate_limit_status', 'v_job_performance_by_tenant']::name[]) v;
 
@@ -136,7 +137,7 @@ SELECT is_empty($$
        AND obj_description(c.oid, 'pg_class') IS NULL $$, 'every table and view has a comment');
 SELECT is_empty($$
     SELECT c.oid::regclass FROM pg_class c
-     WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = ANY (ARRAY['r', 'p']::"char"[])
+     WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = 'r'
        AND c.relname <> ALL (ARRAY['tenant_template', 'job_config'])
        AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
                         WHERE i.indrelid = c.oid AND i.indisprimary AND a.attname = 'tenant_id') $$,
@@ -146,6 +147,12 @@ SELECT is_empty($$
       LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
      WHERE c.relnamespace = 'artery'::regnamespace AND i.indisunique AND a.attname IS DISTINCT FROM 'tenant_id'
        AND c.relname <> ALL (ARRAY['tenant_template', 'job_config']) $$, 'no unique index without tenant_id first');
+-- They would come back twice from a dump, once from here and once from the partitions.
+SELECT is_empty($$
+    SELECT c.oid::regclass FROM pg_class c
+     WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = 'p'
+       AND (EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid) OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid)) $$,
+    'partitioned tables themselves have neither key nor index');
 -- pg_restore -j loads tables in any order, with foreign keys in force; secrets are not dumped.
 SELECT is_empty($$
     SELECT k.conname FROM pg_constraint k
@@ -165,7 +172,7 @@ SELECT is_empty($$
 -- A dump is complete: what is not in it is named.
 SELECT set_eq($$
     SELECT c.relname::text FROM pg_class c
-     WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = ANY (ARRAY['r', 'p', 'S']::"char"[])
+     WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = ANY (ARRAY['r', 'p', 'S']::"char"[]) AND NOT c.relispartition
        AND c.oid <> ALL ((SELECT extconfig FROM pg_extension WHERE extname = 'artery')::oid[]) $$,
     ARRAY['tenant_template', 'job_config', 'tenant_secret'], 'every table and sequence is dumped but the shipped ones and the secrets');
 SELECT is_empty($$

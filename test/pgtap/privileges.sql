@@ -37,7 +37,7 @@ SELECT is_empty($$
     'functions are in C, SQL or PL/pgSQL only');
 SELECT set_eq($$ SELECT name FROM functions WHERE prosecdef $$, ARRAY[
     'add_tenant', 'configure_tenant', 'grant_tenant', 'revoke_tenant', 'set_stage_values', 'synthetic_revenue_config_check',
-    'expire_clicks', 'reattribute', 'explain_attribution', 'fold_attribution_state', 'rebuild_attribution_state', 'ad_roas', 'register_ad', 'observe_budget', 'record_ad_day', 'record_ad_days',
+    'expire_clicks', 'make_click_partitions', 'reattribute', 'explain_attribution', 'fold_attribution_state', 'rebuild_attribution_state', 'ad_roas', 'register_ad', 'observe_budget', 'record_ad_day', 'record_ad_days',
     'record_feedback', 'record_dna', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'explain_recommendation', 'run_scheduled_allocation',
     'schedule_allocation', 'unschedule_allocation', 'schedule_sql', 'queue_ad_change', 'approve_ad_change',
     'reject_ad_change', 'cancel_ad_change', 'rollback_ad_change', 'retry_ad_change', 'resume_delivery', 'pause_owner', 'resume_owner',
@@ -83,8 +83,23 @@ SELECT lives_ok('SELECT artery.health()', 'it asks for health');
 SELECT throws_ok('SELECT * FROM artery.click_tracking', '42501', NULL, 'it reads no table');
 SELECT throws_ok('INSERT INTO artery.job (tenant_id) VALUES (NULL)', '42501', NULL, 'it writes no table');
 SELECT throws_ok('SELECT * FROM artery.tenant_secret', '42501', NULL, 'it reads no secret');
+SELECT is(artery.make_click_partitions('2011-01-03', '2011-01-16 23:00+00'), 2, 'it makes partitions of clicks');
+SELECT throws_ok('SELECT * FROM artery.click_tracking_20110103', '42501', NULL, 'and reads none');
+SELECT throws_ok('DROP TABLE artery.click_tracking_20110103', '42501', NULL, 'nor drops one');
 SELECT throws_ok($$CREATE TABLE artery.planted (x int)$$, '42501', NULL, 'it plants nothing in the schema');
 RESET ROLE;
+
+-- Partitions, whoever had them made, are like the table they belong to.
+SELECT is_empty($$
+    SELECT c.oid::regclass FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid
+     WHERE i.inhparent = 'artery.click_tracking'::regclass
+       AND (c.relowner <> (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'artery') OR NOT c.relrowsecurity
+            OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polqual IS NOT NULL AND p.polwithcheck IS NOT NULL)
+            OR EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner)) $$,
+    'partitions have the owner and the policy of their table, and nobody else any right on them');
+SELECT is((SELECT count(DISTINCT (SELECT array_agg(regexp_replace(pg_get_indexdef(x.indexrelid), 'click_tracking_(\d+|other)', 'T', 'g') ORDER BY 1)
+                                    FROM pg_index x WHERE x.indrelid = i.inhrelid))
+             FROM pg_inherits i WHERE i.inhparent = 'artery.click_tracking'::regclass), 1::bigint, 'all partitions have the same indexes');
 
 -- Every view needs nothing but SELECT on it.
 GRANT SELECT ON ALL TABLES IN SCHEMA artery TO artery_plain;

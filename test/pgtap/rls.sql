@@ -16,6 +16,10 @@ SELECT c.oid::regclass AS name, c.relkind,
        EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id') AS of_tenants
   FROM pg_class c
  WHERE c.relnamespace = 'artery'::regnamespace AND c.relkind = ANY (ARRAY['r', 'p', 'v']::"char"[]) ORDER BY c.relname;
+-- Partitions of times in which nothing happened show nothing.
+DELETE FROM relation r USING pg_class c
+ WHERE c.oid = r.name AND c.relispartition
+   AND (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %s', r.name), false, true, '')))[1]::text = '0';
 GRANT SELECT ON relation TO artery_fill_a, artery_fill_b;
 
 -- What a statement does for the role in use: 'done N' rows, or the SQLSTATE.
@@ -63,6 +67,8 @@ SELECT p.oid::regprocedure AS name, format('SELECT * FROM artery.%I(%s)', p.pron
  ORDER BY p.proname;
 GRANT SELECT ON call TO artery_fill_a;
 \o
+SELECT cmp_ok((SELECT count(*) FROM relation r JOIN pg_class c ON c.oid = r.name WHERE c.relispartition), '>=', 2::bigint,
+              'partitions are among what is tried');
 
 SET ROLE artery_fill_a;
 SELECT is(pg_temp.attempt(format('SELECT FROM %s WHERE tenant_id <> %L', name, 'fill_a')), 'done 0', name || ' shows no other tenant')
@@ -92,6 +98,7 @@ SELECT throws_ok($$SELECT artery.grant_tenant('fill_a', 'artery_fill_b')$$, '425
 SELECT throws_ok($$SELECT artery.revoke_tenant('fill_a', 'artery_fill_a')$$, '42501', NULL, 'a bound role does not free itself');
 SELECT throws_ok('SELECT artery.purge()', '42501', NULL, 'a bound role does not purge');
 SELECT throws_ok('SELECT artery.expire_clicks(artery.now())', '42501', NULL, 'a bound role does not expire clicks');
+SELECT throws_ok('SELECT artery.make_click_partitions(artery.now(), artery.now())', '42501', NULL, 'a bound role makes no partitions');
 SELECT throws_like($$SELECT artery.enqueue_job('fill_b', 'ad-change')$$, 'permission denied for tenant "fill_b"',
                    'the refusal names the tenant asked for');
 SELECT throws_ok($$SELECT artery.enqueue_job('fill_zzz', 'ad-change')$$, '42501', NULL, 'whether a tenant exists is not told');

@@ -1,0 +1,323 @@
+-- click_partition: clicks lie in partitions by their time, made ahead and dropped whole
+--
+-- A partition is a week from Monday (UTC), as attribution looks at a week and every partition it touches costs; a day
+-- where so many clicks come in that what is too old should go without a DELETE. Bounds are midnights, so the lengths
+-- mix. Times without a partition (history, clicks while no worker ran) go to click_tracking_other, which has the same
+-- indexes; the worker moves them out where they are many.
+
+CREATE OR REPLACE VIEW artery.v_click_partitions WITH (security_barrier) AS
+SELECT c.oid::regclass AS partition, substring(b.bound FROM 'FROM \(''([^'']+)''\)')::timestamptz AS since,
+       substring(b.bound FROM 'TO \(''([^'']+)''\)')::timestamptz AS until,
+       greatest(c.reltuples::bigint, pg_stat_get_live_tuples(c.oid), 0) AS about_clicks,
+       pg_total_relation_size(c.oid) AS bytes, b.bound = 'DEFAULT' AS is_other
+  FROM pg_inherits i
+  JOIN pg_class c ON c.oid = i.inhrelid
+ CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) b (bound)
+ WHERE i.inhparent = 'artery.click_tracking'::regclass
+ ORDER BY 2;
+COMMENT ON VIEW artery.v_click_partitions IS
+'The partitions of click_tracking with their range of time and size. is_other: the one for clicks of times that have none; the worker moves them out where they are 10,000 or more of a week.';
+
+CREATE OR REPLACE FUNCTION artery.click_partitions(
+    OUT partition regclass, OUT since timestamptz, OUT until timestamptz, OUT about_clicks bigint)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO'
+AS $$
+    SELECT v.partition, v.since, v.until, v.about_clicks FROM artery.v_click_partitions v WHERE NOT v.is_other ORDER BY v.since
+$$;
+COMMENT ON FUNCTION artery.click_partitions() IS 'The partitions of click_tracking that have a range of time, in its order.';
+
+CREATE OR REPLACE FUNCTION artery.create_click_table(name text, description text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('CREATE TABLE artery.%I (LIKE artery.click_tracking INCLUDING DEFAULTS)', name);
+    EXECUTE format('COMMENT ON TABLE artery.%I IS %L', name, description);
+    EXECUTE format('REVOKE ALL ON artery.%I FROM PUBLIC', name);
+    EXECUTE format('ALTER TABLE artery.%I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE POLICY tenant_isolation ON artery.%I USING (artery.tenant_visible(tenant_id)) '
+                   'WITH CHECK (artery.tenant_visible(tenant_id))', name);
+END
+$$;
+COMMENT ON FUNCTION artery.create_click_table(text, text) IS 'Make a table like click_tracking, to become a partition of it.';
+
+CREATE OR REPLACE FUNCTION artery.index_click_table(name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_index record;
+BEGIN
+    EXECUTE format('ALTER TABLE artery.%I ADD PRIMARY KEY (tenant_id, click_id)', name);
+    FOR v_index IN VALUES
+        ('fbclid', '(tenant_id, fbclid, click_timestamp DESC) WHERE fbclid IS NOT NULL'),
+        ('fingerprint', '(tenant_id, fingerprint_hash, click_timestamp DESC) WHERE fingerprint_hash IS NOT NULL'),
+        ('ip', '(tenant_id, ip_address, click_timestamp DESC) WHERE ip_address IS NOT NULL'),
+        -- The same hardware in the same network block. With fingerprint and address, candidates enough for the
+        -- calibrated model: measured, ranges by hardware alone or by fingerprint and user agent found no more right answers.
+        ('place', '(tenant_id, place_key, click_timestamp DESC) WHERE place_key IS NOT NULL'),
+        -- New clicks are counted in the order of their arrival. The condition, always true, keeps statements that do not
+        -- name it from taking this index for a tenant's: a plan made while the table is empty would read the whole
+        -- tenant by it.
+        ('arrival', '(tenant_id, tracked_at) WHERE tracked_at > ''-infinity'''),
+        -- For ranges of time (retention, active clicks); costs next to nothing.
+        ('time', 'USING brin (click_timestamp)')
+    LOOP
+        EXECUTE format('CREATE INDEX %I ON artery.%I %s', name || '_by_' || v_index.column1, name,
+                       CASE WHEN v_index.column2 LIKE 'USING%' THEN v_index.column2 ELSE 'USING btree ' || v_index.column2 END);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION artery.index_click_table(text) IS 'Give a partition of click_tracking its key and its indexes.';
+
+CREATE OR REPLACE FUNCTION artery.lock_click_table(relation regclass, attempts integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+-- Whoever comes after a lock that is waited for waits too: so never for long.
+SET lock_timeout = '100ms'
+AS $$
+DECLARE
+    v_left integer := attempts;
+BEGIN
+    LOOP
+        BEGIN
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', relation);
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            v_left := v_left - 1;
+            IF v_left <= 0 THEN
+                RAISE EXCEPTION 'could not lock %', relation USING ERRCODE = '55P03',
+                    DETAIL = 'Transactions that read or write clicks are open for long.', HINT = 'Try again later.';
+            END IF;
+            PERFORM pg_sleep(0.1);
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION artery.lock_click_table(regclass, integer) IS
+'Lock click_tracking alone, or a partition of it, for an instant''s work; waits a tenth of a second at a time, so that nobody waits behind it for longer.';
+
+CREATE OR REPLACE FUNCTION artery.make_click_partition(since timestamptz, until timestamptz, attempts integer DEFAULT 50)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
+AS $$
+DECLARE
+    v_name text := 'click_tracking_' || to_char(since, 'YYYYMMDD');
+    v_move text := format('WITH moved AS (DELETE FROM artery.click_tracking_other o WHERE o.click_timestamp >= %L '
+                          'AND o.click_timestamp < %L RETURNING o.*) INSERT INTO artery.%I SELECT m.* FROM moved m',
+                          since, until, v_name);
+BEGIN
+    PERFORM artery.create_click_table(v_name, format('Clicks from %s to before %s (UTC).', since::timestamp, until::timestamp));
+    EXECUTE v_move;
+    PERFORM artery.index_click_table(v_name);
+    -- What came in meanwhile, under a lock and so to the last one.
+    PERFORM artery.lock_click_table('artery.click_tracking_other', attempts);
+    EXECUTE v_move;
+    EXECUTE format('ALTER TABLE artery.click_tracking ATTACH PARTITION artery.%I FOR VALUES FROM (%L) TO (%L)',
+                   v_name, since, until);
+END
+$$;
+COMMENT ON FUNCTION artery.make_click_partition(timestamptz, timestamptz, integer) IS
+'Make the partition of click_tracking for a range of time that has none, and move the clicks there that are in click_tracking_other.';
+
+CREATE OR REPLACE FUNCTION artery.click_partition_days(clicks_per_day bigint)
+RETURNS integer
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(nullif(current_setting('artery.click_partition_days')::integer, 0),
+                    CASE WHEN clicks_per_day > 500000 THEN 1 ELSE 7 END)
+$$;
+COMMENT ON FUNCTION artery.click_partition_days(bigint) IS
+'Days in a new partition of click_tracking: artery.click_partition_days, else a day where more than 500,000 clicks a day come in and a week where not.';
+
+CREATE OR REPLACE FUNCTION artery.fill_click_partitions(since timestamptz, until timestamptz, days integer, attempts integer)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    -- a Monday, so that weeks begin on one
+    v_origin CONSTANT timestamptz := '2001-01-01 00:00+00';
+    v_at     timestamptz := v_origin + floor(extract(epoch FROM since - v_origin) / 86400 / days)::integer * days * interval '1 day';
+    v_end    timestamptz;
+    v_taken  record;
+    v_made   integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('artery click partitions'), 0);
+    WHILE v_at <= until LOOP
+        v_end := v_at + days * interval '1 day';
+        SELECT p.since, p.until INTO v_taken FROM artery.click_partitions() p WHERE p.until > v_at ORDER BY p.since LIMIT 1;
+        IF v_taken.since <= v_at THEN
+            v_at := v_taken.until;
+            CONTINUE;
+        END IF;
+        v_end := least(v_end, v_taken.since);
+        IF v_end > since THEN
+            PERFORM artery.make_click_partition(v_at, v_end, attempts);
+            v_made := v_made + 1;
+        END IF;
+        v_at := v_end;
+    END LOOP;
+    RETURN v_made;
+END
+$$;
+COMMENT ON FUNCTION artery.fill_click_partitions(timestamptz, timestamptz, integer, integer) IS
+'Make the partitions that a range of time lacks, of so many days each where nothing is in their way; returns how many.';
+
+CREATE OR REPLACE FUNCTION artery.begin_click_partitions()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_regclass('artery.click_tracking_other') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('artery click partitions'), 0);
+    IF to_regclass('artery.click_tracking_other') IS NULL THEN
+        PERFORM artery.create_click_table('click_tracking_other', 'Clicks of times that have no partition of their own.');
+        PERFORM artery.index_click_table('click_tracking_other');
+        ALTER TABLE artery.click_tracking ATTACH PARTITION artery.click_tracking_other DEFAULT;
+        PERFORM artery.fill_click_partitions(artery.now() - interval '7 days', artery.now() + interval '14 days',
+                                             artery.click_partition_days(NULL), 50);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.begin_click_partitions() IS
+'Make the first partitions of click_tracking, with the first tenant: were they in the installation''s script, they could be neither dumped nor distributed.';
+
+CREATE OR REPLACE FUNCTION artery.make_click_partitions(since timestamptz, until timestamptz, days integer DEFAULT NULL)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM artery.require_unbound_role();
+    IF since IS NULL OR until IS NULL OR since < '2010-01-01 00:00+00' OR until > artery.now() + interval '366 days' OR since > until THEN
+        RAISE EXCEPTION 'no range of clicks: % to %', since, until USING ERRCODE = '22008',
+            DETAIL = 'Partitions are made from 2010-01-01 to a year ahead.';
+    END IF;
+    IF days NOT BETWEEN 1 AND 31 THEN
+        RAISE EXCEPTION 'days must be between 1 and 31' USING ERRCODE = '22023';
+    END IF;
+    PERFORM artery.begin_click_partitions();
+    RETURN artery.fill_click_partitions(since, until, coalesce(days, artery.click_partition_days(NULL)), 50);
+END
+$$;
+COMMENT ON FUNCTION artery.make_click_partitions(timestamptz, timestamptz, integer) IS
+'Make the partitions of click_tracking that a range of time lacks; returns how many. The worker does it two weeks ahead; call it before history is loaded. Without days, each is a week or what artery.click_partition_days says.';
+
+CREATE OR REPLACE FUNCTION artery.expire_clicks(before timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_partition record;
+    v_clicks    bigint;
+    v_total     bigint := 0;
+    v_whole     regclass[] := '{}';
+    v_old       regclass;
+BEGIN
+    PERFORM artery.require_unbound_role();
+    IF before IS NULL THEN
+        RAISE EXCEPTION 'before must not be null' USING ERRCODE = '22004';
+    END IF;
+    FOR v_partition IN
+        SELECT p.partition, p.until <= before AS is_old FROM artery.click_partitions() p WHERE p.since < before
+        UNION ALL
+        SELECT to_regclass('artery.click_tracking_other'), false WHERE to_regclass('artery.click_tracking_other') IS NOT NULL
+    LOOP
+        IF v_partition.is_old THEN
+            EXECUTE format('SELECT count(*) FROM %s', v_partition.partition) INTO v_clicks;
+            v_whole := v_whole || v_partition.partition;
+        ELSE
+            EXECUTE format('DELETE FROM %s c WHERE c.click_timestamp < $1', v_partition.partition) USING before;
+            GET DIAGNOSTICS v_clicks = ROW_COUNT;
+        END IF;
+        v_total := v_total + v_clicks;
+    END LOOP;
+    -- Last, as nobody gets at clicks between this and the end of the transaction.
+    IF v_whole <> '{}' THEN
+        PERFORM artery.lock_click_table('artery.click_tracking', 50);
+    END IF;
+    FOREACH v_old IN ARRAY v_whole LOOP
+        EXECUTE format('DROP TABLE %s', v_old);
+    END LOOP;
+    RETURN v_total;
+END
+$$;
+COMMENT ON FUNCTION artery.expire_clicks(timestamptz) IS
+'Remove the clicks of all tenants older than the given moment; returns how many. Partitions that are older as a whole are dropped, in an instant; the rest is deleted. Conversions keep the ad they were attributed to.';
+
+CREATE OR REPLACE FUNCTION artery.keep_click_partitions(batch integer)
+RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET lock_timeout = '100ms'
+AS $$
+DECLARE
+    v_days   integer := current_setting('artery.retention_clicks')::integer;
+    v_before timestamptz := artery.now() - v_days * interval '1 day';
+    v_busiest bigint;
+    v_part   record;
+BEGIN
+    IF to_regclass('artery.click_tracking_other') IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('artery click partitions'), 0);
+
+    SELECT max(p.about_clicks / greatest(extract(epoch FROM least(p.until, artery.now()) - p.since) / 86400, 0.5)) INTO v_busiest
+      FROM artery.click_partitions() p WHERE p.until > artery.now() - interval '7 days' AND p.since < artery.now();
+    IF artery.fill_click_partitions(artery.now() - interval '1 day', artery.now() + interval '14 days',
+                                    artery.click_partition_days(v_busiest), 1) > 0 THEN
+        RETURN 'made';
+    END IF;
+
+    IF v_days > 0 THEN
+        SELECT p.partition INTO v_part FROM artery.click_partitions() p WHERE p.until <= v_before LIMIT 1;
+        IF FOUND THEN
+            PERFORM artery.lock_click_table('artery.click_tracking', 1);
+            EXECUTE format('DROP TABLE %s', v_part.partition);
+            RETURN 'dropped';
+        END IF;
+        FOR v_part IN
+            SELECT p.partition FROM artery.click_partitions() p WHERE p.since < v_before AND p.about_clicks > 0
+            UNION ALL SELECT 'artery.click_tracking_other'::regclass
+        LOOP
+            EXECUTE format('DELETE FROM %s d WHERE d.ctid = ANY (ARRAY(SELECT x.ctid FROM %s x WHERE x.click_timestamp < $1 '
+                           'LIMIT $2 FOR UPDATE SKIP LOCKED))', v_part.partition, v_part.partition) USING v_before, batch;
+            IF FOUND THEN
+                RETURN 'deleted';
+            END IF;
+        END LOOP;
+    END IF;
+
+    -- A few clicks of long ago are no reason for a partition that every statement has to open.
+    SELECT date_trunc('week', o.click_timestamp) AS week, count(*) AS clicks INTO v_part
+      FROM artery.click_tracking_other o
+     WHERE o.click_timestamp >= '2010-01-01 00:00+00' AND o.click_timestamp < artery.now() + interval '14 days'
+     GROUP BY 1 HAVING count(*) >= 10000 ORDER BY 1 DESC LIMIT 1;
+    IF FOUND AND artery.fill_click_partitions(v_part.week, v_part.week + interval '6 days 23 hours',
+                                              artery.click_partition_days(v_part.clicks / 7), 1) > 0 THEN
+        RETURN 'moved';
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 'busy';
+END
+$$;
+COMMENT ON FUNCTION artery.keep_click_partitions(integer) IS
+'One step of the worker''s care for the partitions of click_tracking, a transaction each: made two weeks ahead, dropped by age (artery.retention_clicks), the rest deleted in batches, clicks moved out of click_tracking_other. Returns what was done: made, dropped, deleted, moved; busy where a lock was not to be had; NULL where nothing is left.';
