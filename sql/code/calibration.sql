@@ -33,7 +33,7 @@ COMMENT ON FUNCTION artery.faded(interval, float8) IS 'What is left of 1 after a
 
 CREATE OR REPLACE FUNCTION artery.count_clicks(
     tenant_id text, after timestamptz, until timestamptz, OUT clicks bigint, OUT oldest timestamptz,
-    OUT newest timestamptz, OUT class_counts float8[])
+    OUT newest timestamptz, OUT sums float8[])
 RETURNS record
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -56,13 +56,17 @@ AS $$
                              + EXCLUDED.occurrences * artery.faded(v.counted_at - EXCLUDED.counted_at, 7),
                counted_at = greatest(v.counted_at, EXCLUDED.counted_at))
     SELECT s.clicks, s.oldest, s.newest,
-           ARRAY(SELECT coalesce(sum(power(2::float8, -least(extract(epoch FROM s.newest - f.at)::float8 / 2592000, 200))), 0)
-                   FROM generate_series(0, 4) g LEFT JOIN fresh f ON artery.click_class(f.sighting) = g
+           ARRAY(SELECT coalesce(sum(p.clicks), 0)
+                   FROM generate_series(0, 12) g
+                   LEFT JOIN (SELECT k.place, power(2::float8, -least(extract(epoch FROM s.newest - f.at)::float8 / 2592000, 200)) AS clicks
+                                FROM fresh f CROSS JOIN LATERAL (
+                                     VALUES (artery.click_class(f.sighting)),
+                                            (5 + mod(floor(extract(epoch FROM f.at) / 10800), 8)::integer)) k (place)) p ON p.place = g
                   GROUP BY g ORDER BY g)
       FROM span s
 $$;
 COMMENT ON FUNCTION artery.count_clicks(text, timestamptz, timestamptz) IS
-'Count the clicks that came in between two moments into attribution_value, one write per distinct value; returns how many there were and their number per class, faded to the newest of them.';
+'Count the clicks that came in between two moments into attribution_value, one write per distinct value; returns how many there were and their number per class and per eighth of the day (UTC), faded to the newest of them.';
 
 CREATE OR REPLACE FUNCTION artery.attribution_horizon(INOUT state artery.attribution_state, OUT until timestamptz)
 RETURNS record
@@ -152,7 +156,7 @@ BEGIN
           FROM taken t CROSS JOIN moment m CROSS JOIN LATERAL unnest(t.positions, t.amounts) u (place, amount) GROUP BY u.place
         UNION ALL
         SELECT u.place::integer, u.amount * artery.faded(m.at - v_clicks.newest, 30)
-          FROM moment m CROSS JOIN LATERAL unnest(v_clicks.class_counts) WITH ORDINALITY u (amount, place)
+          FROM moment m CROSS JOIN LATERAL unnest(v_clicks.sums) WITH ORDINALITY u (amount, place)
          WHERE v_clicks.clicks > 0)
     SELECT m.deltas, least(v_state.known_since, v_clicks.oldest, m.oldest), m.at,
            ARRAY(SELECT o.amount * artery.faded(m.at - v_state.learnt_at, 30)
@@ -251,9 +255,12 @@ BEGIN
     SELECT k.place::integer, k.c ->> 'click_id', k.c ->> 'ad_id', (k.c ->> 'hours')::float8, (k.c ->> 'probability')::float8,
            v_conversion.success AND v_conversion.attributed_click_id = k.c ->> 'click_id', k.c ->> 'device',
            (k.c ->> 'device_weight')::float8, k.c ->> 'network', (k.c ->> 'network_weight')::float8, (k.c ->> 'rate')::float8,
-           format('%s: %s. %s: %s. A click this old brings %s conversions a day.', k.c ->> 'device',
+           format('%s: %s. %s: %s. A click this old brings %s conversions a day.%s', k.c ->> 'device',
                   artery.weight_in_words((k.c ->> 'device_weight')::float8), k.c ->> 'network',
-                  artery.weight_in_words((k.c ->> 'network_weight')::float8), trim_scale((k.c ->> 'rate')::numeric))
+                  artery.weight_in_words((k.c ->> 'network_weight')::float8), trim_scale((k.c ->> 'rate')::numeric),
+                  CASE WHEN (k.c ->> 'inherited')::float8 >= 0.05 THEN
+                       format(' %s %% of its probability came from older clicks that seem to be the same person''s.',
+                              round((k.c ->> 'inherited')::numeric * 100)) ELSE '' END)
       FROM jsonb_array_elements(v_conversion.told) WITH ORDINALITY k (c, place)
      ORDER BY k.place;
     RETURN QUERY

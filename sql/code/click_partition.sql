@@ -58,9 +58,9 @@ BEGIN
         ('fbclid', '(tenant_id, fbclid, click_timestamp DESC) WHERE fbclid IS NOT NULL'),
         ('fingerprint', '(tenant_id, fingerprint_hash, click_timestamp DESC) WHERE fingerprint_hash IS NOT NULL'),
         ('ip', '(tenant_id, ip_address, click_timestamp DESC) WHERE ip_address IS NOT NULL'),
-        -- The same hardware in the same network block. With fingerprint and address, candidates enough for the
-        -- calibrated model: measured, ranges by hardware alone or by fingerprint and user agent found no more right answers.
-        ('place', '(tenant_id, place_key, click_timestamp DESC) WHERE place_key IS NOT NULL'),
+        -- With fingerprint and address, candidates enough for the calibrated model: measured, more ranges or longer ones
+        -- find no more right answers.
+        ('hardware', '(tenant_id, hardware_key, click_timestamp DESC) WHERE hardware_key IS NOT NULL'),
         -- New clicks are counted in the order of their arrival. The condition, always true, keeps statements that do not
         -- name it from taking this index for a tenant's: a plan made while the table is empty would read the whole
         -- tenant by it.

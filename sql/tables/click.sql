@@ -33,8 +33,7 @@ CREATE TABLE artery.click_tracking (
     tracked_at       timestamptz NOT NULL,
     sighting         smallint,
     hardware_key     bigint,
-    agent_key        bigint,
-    place_key        bigint
+    agent_key        bigint
 ) PARTITION BY RANGE (click_timestamp);
 -- Bare: a key or an index here, with partitions made at run time, would come back twice from a dump. The partitions
 -- have them: see sql/code/click_partition.sql.
@@ -45,7 +44,6 @@ COMMENT ON COLUMN artery.click_tracking.tracked_at IS 'When artery took the row 
 COMMENT ON COLUMN artery.click_tracking.sighting IS 'System, browser and in-app as the calibrated model tells them apart; made by artery, like the keys.';
 COMMENT ON COLUMN artery.click_tracking.hardware_key IS 'Equal for equal screen, time zone and system.';
 COMMENT ON COLUMN artery.click_tracking.agent_key IS 'Equal for equal fingerprint and user agent.';
-COMMENT ON COLUMN artery.click_tracking.place_key IS 'Equal for equal hardware in one network block (/24, IPv6 /48).';
 
 -- One row: a click_id that was given by who sent the click, so that it comes in once, whatever its partition. Stays
 -- behind when its click goes, means nothing then, and is removed by retention.

@@ -28,7 +28,8 @@
 #define CALIBRATED_BINS 10		/* calibration bins */
 #define CALIBRATED_OS 5			/* as SightingOs */
 #define CALIBRATED_BROWSERS 9	/* as SightingBrowser */
-#define CALIBRATED_TOUCHES 8	/* candidates that last touch looks at */
+#define CALIBRATED_HOURS 8		/* parts of the day, UTC */
+#define CALIBRATED_CANDIDATES 128	/* at most, of a conversion */
 
 #define CALIBRATED_WINDOW_DAYS 7.0
 #define CALIBRATED_HALF_LIFE_DAYS 30.0	/* of what is learnt */
@@ -62,6 +63,7 @@
 typedef struct CalibratedState
 {
 	double		clicks[CALIBRATED_CLASSES];
+	double		click_hours[CALIBRATED_HOURS];	/* when clicks happen */
 	double		matched[CALIBRATED_CLASSES];	/* conversions without id, from clicks */
 	double		organic;		/* conversions from no click */
 	double		device[CALIBRATED_CLASSES][CALIBRATED_LAGS][CALIBRATED_DEVICES];
@@ -69,10 +71,8 @@ typedef struct CalibratedState
 	double		base_shared[CALIBRATED_SHARED]; /* sharedness of organic conversions' blocks */
 	double		density[CALIBRATED_DENSITY];	/* lags */
 	double		organic_browser[CALIBRATED_OS][CALIBRATED_BROWSERS];
-	double		label_network[CALIBRATED_LAGS][3];	/* conversions whose id survived: same address, block, other */
-	double		hash_labels;	/* of them, with the same fingerprint on another network */
-	double		hash_missed;	/* and of these, whose click no index range brought */
-	double		home_device[CALIBRATED_LAGS][CALIBRATED_DEVICES];	/* conversions without id at the click's address */
+	double		label_network[2][CALIBRATED_LAGS][3];	/* conversions whose id survived, of the same browser or not: same
+													 * address, block, other */
 	double		bin_count[CALIBRATED_BINS];
 	double		bin_predicted[CALIBRATED_BINS];
 	double		bin_hits[CALIBRATED_BINS];
@@ -98,6 +98,9 @@ typedef struct CalibratedConversion
 	int			browser;
 	int			shared;			/* sharedness of its block, -1 if its address is unknown */
 	double		days;			/* since the tenant's first click or conversion */
+	double		hour;			/* of the day, UTC */
+	double		hash_reach;		/* hours back that all clicks of its fingerprint are among the candidates; 0 if unknown */
+	double		hardware_reach; /* the same for its hardware */
 	CalibratedCounts counts;
 } CalibratedConversion;
 
@@ -111,8 +114,13 @@ typedef struct CalibratedCandidate
 	int			network;		/* CALIBRATED_SAME_ADDRESS... */
 	double		ip_same_device; /* candidates at the conversion's address with this one's hardware, itself included */
 	double		block_same_device;	/* the same for the block */
+	double		block_clicks;	/* of the click's block, in a week */
 	double		probability;	/* out: P_i after last touch */
-	double		weight;			/* out: w_i, of the same unit as none and rest: conversions a day */
+	double		rate;			/* out: conversions a day that a click of this class and age brings */
+	double		weight;			/* out: w_i after last touch, of the same unit as none and rest: conversions a day */
+	double		inherited;		/* out: what of it came from older clicks of the same person */
+	double		same_device;	/* out: chance of the device agreement if it is the same person */
+	double		same_network;	/* out: the same for the network, all other networks taken together */
 	double		device_ratio;	/* out: how much likelier the device agreement is for the same person */
 	double		network_ratio;	/* out: the same for the network */
 } CalibratedCandidate;
@@ -126,8 +134,8 @@ typedef struct CalibratedVerdict
 	double		rest;			/* P(a click that no index range brought) */
 } CalibratedVerdict;
 
-/* Odds that two candidates are one person's; the newer comes first. */
-typedef double (*CalibratedPairOdds) (void *arg, int newer, int older);
+/* How two candidates, the newer first, agree with one another. */
+typedef void (*CalibratedCompare) (void *arg, int newer, int older, int *device, int *network);
 
 /* Class of a click by its system (SightingOs) and whether it happened inside an app. */
 extern int	artery_calibrated_class(int os, bool in_app);
@@ -138,18 +146,11 @@ extern int	artery_calibrated_shared(double block_clicks);
 /* Factory priors, as of day one. */
 extern void artery_calibrated_init(CalibratedState *state);
 
-/* Posterior over candidates, newest first, and the verdict. */
+/* Posterior over candidates, newest first, and the verdict; at most CALIBRATED_CANDIDATES. */
 extern CalibratedVerdict artery_calibrated_score(const CalibratedState *state,
 												 const CalibratedConversion *conversion,
 												 CalibratedCandidate *candidates, int count,
-												 CalibratedPairOdds pair_odds, void *arg);
-
-/*
- * Odds that the older click (as a candidate) is of the person of the newer one
- * (as a conversion), for last touch.
- */
-extern double artery_calibrated_pair_odds(const CalibratedState *state, const CalibratedConversion *newer,
-										  const CalibratedCandidate *older);
+												 CalibratedCompare compare, void *arg);
 
 /*
  * What a conversion whose id survived teaches, scored with the id hidden, added

@@ -166,7 +166,7 @@ artery_click_values(PG_FUNCTION_ARGS)
 {
 	Datum		keys[6];
 	int			count = 0;
-	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0, 0};
+	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0};
 
 	if (!PG_ARGISNULL(0))
 	{
@@ -189,7 +189,7 @@ artery_click_values(PG_FUNCTION_ARGS)
 Datum
 artery_click_class(PG_FUNCTION_ARGS)
 {
-	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0, 0};
+	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0};
 
 	if (!PG_ARGISNULL(0))
 		artery_sighting_decode(PG_GETARG_INT16(0), &sighting);

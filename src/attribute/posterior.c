@@ -2,10 +2,10 @@
  * posterior.c
  *		The calibrated model at work.
  *
- * Candidates come from three index ranges (address, fingerprint, place), newest
+ * Candidates come from three index ranges (address, fingerprint, hardware), newest
  * first and bounded, so that a busy value costs no more than a rare one. Clicks
- * beyond the ranges are accounted for as unseen: labels tell how often that
- * happens.
+ * beyond the ranges are accounted for as unseen: how far back a range reaches
+ * tells how many.
  */
 #include "artery.h"
 
@@ -25,22 +25,25 @@
 #include "capture/sighting.h"
 #include "runtime/dbtx.h"
 
-#define SELECT_CANDIDATE \
+#define RANGE_LIMIT 32
+
+/* The clicks of a range, with the number of the range. */
+#define SELECT_CANDIDATE(range) \
 	"SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp, c.sighting, c.hardware_key, " \
-	"       c.agent_key, c.fingerprint_hash, c.ip_address FROM artery.click_tracking c "
+	"       c.agent_key, c.fingerprint_hash, c.ip_address, " range "::pg_catalog.int8 FROM artery.click_tracking c "
 
 #define IN_WINDOW "c.click_timestamp <= $2 AND c.click_timestamp >= $3 AND " CLICK_WEEKS \
-	" ORDER BY c.click_timestamp DESC LIMIT "
+	" ORDER BY c.click_timestamp DESC LIMIT " CppAsString2(RANGE_LIMIT)
 
 static ClickStatement select_candidates = {
-	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.ip_address = $4 AND " IN_WINDOW "32) UNION ALL "
-	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.fingerprint_hash = $5 AND " IN_WINDOW "32) UNION ALL "
-	"(" SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.place_key = $6 AND " IN_WINDOW "16)",
+	"(" SELECT_CANDIDATE("1") "WHERE c.tenant_id = $1 AND c.ip_address = $4 AND " IN_WINDOW ") UNION ALL "
+	"(" SELECT_CANDIDATE("2") "WHERE c.tenant_id = $1 AND c.fingerprint_hash = $5 AND " IN_WINDOW ") UNION ALL "
+	"(" SELECT_CANDIDATE("3") "WHERE c.tenant_id = $1 AND c.hardware_key = $6 AND " IN_WINDOW ")",
 	6, {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INETOID, TEXTOID, INT8OID}, NULL
 };
 
 static ClickStatement select_click = {
-	SELECT_CANDIDATE "WHERE c.tenant_id = $1 AND c.click_id = $2 AND c.click_timestamp = $3 AND " CLICK_WEEKS,
+	SELECT_CANDIDATE("0") "WHERE c.tenant_id = $1 AND c.click_id = $2 AND c.click_timestamp = $3 AND " CLICK_WEEKS,
 	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
@@ -75,13 +78,14 @@ static const SightingColumns sighting_columns = {
 static void describe_conversion(Weighing *weighing);
 static void collect(Weighing *weighing, TimestampTz since);
 static void read_candidate(Weighing *weighing, uint64 row, WeighedClick *click);
+static double reach(const Weighing *weighing, bool searched, int found, TimestampTz oldest);
 static bool add_candidate(Weighing *weighing, const WeighedClick *click);
 static void view_candidates(Weighing *weighing);
 static void view_candidate(Weighing *weighing, const WeighedClick *click, double block_clicks,
 						   CalibratedCandidate *view);
 static int	device_agreement(const Sighting *conversion, const Sighting *click);
 static void count_same_device(Weighing *weighing);
-static double pair_odds(void *arg, int newer, int older);
+static void compare(void *arg, int newer, int older, int *device, int *network);
 static void learn(Weighing *weighing, const Attribution *attribution, TimestampTz since, Posterior *posterior);
 static int	find_truth(const Weighing *weighing, const WeighedClick *truth);
 
@@ -106,7 +110,7 @@ artery_posterior_search(const ArteryTenant *tenant, const Datum *values, const b
 	posterior = palloc0(sizeof(Posterior));
 	posterior->by_id = attribution->success;
 	posterior->verdict = artery_calibrated_score(&weighing->state, &weighing->conversion, weighing->views,
-												 weighing->count, pair_odds, weighing);
+												 weighing->count, compare, weighing);
 	if (posterior->verdict.best >= 0)
 		posterior->best_click_id = weighing->clicks[posterior->verdict.best].click.click_id;
 	learn(weighing, attribution, since, posterior);
@@ -155,6 +159,8 @@ collect(Weighing *weighing, TimestampTz since)
 {
 	Datum		values[6];
 	char		nulls[7] = "      ";
+	int			found[4] = {0};
+	TimestampTz oldest[4] = {weighing->at, weighing->at, weighing->at, weighing->at};
 	uint64		rows;
 	uint64		row;
 
@@ -163,21 +169,37 @@ collect(Weighing *weighing, TimestampTz since)
 	values[2] = TimestampTzGetDatum(since);
 	values[3] = weighing->values[CONVERSION_IP_ADDRESS];
 	values[4] = weighing->values[CONVERSION_FINGERPRINT_HASH];
-	values[5] = Int64GetDatum(weighing->sighting.place);
+	values[5] = Int64GetDatum(weighing->sighting.hardware);
 	if (weighing->nulls[CONVERSION_IP_ADDRESS])
 		nulls[3] = 'n';
 	if (weighing->nulls[CONVERSION_FINGERPRINT_HASH])
 		nulls[4] = 'n';
-	if (weighing->sighting.place == 0)
+	if (weighing->sighting.hardware == 0)
 		nulls[5] = 'n';
 	rows = artery_click_execute(&select_candidates, since, weighing->at, values, nulls, 0);
 	for (row = 0; row < rows && weighing->count < WEIGHED_CLICKS; row++)
 	{
 		WeighedClick click;
+		int			range = (int) artery_field_int64(row, 11);
 
 		read_candidate(weighing, row, &click);
 		(void) add_candidate(weighing, &click);
+		found[range]++;
+		oldest[range] = Min(oldest[range], click.click.at);
 	}
+	weighing->conversion.hash_reach = reach(weighing, nulls[4] == ' ', found[2], oldest[2]);
+	weighing->conversion.hardware_reach = reach(weighing, nulls[5] == ' ', found[3], oldest[3]);
+}
+
+/* How many hours back a range has brought all clicks. */
+static double
+reach(const Weighing *weighing, bool searched, int found, TimestampTz oldest)
+{
+	if (!searched)
+		return 0;
+	if (found < RANGE_LIMIT)
+		return CALIBRATED_WINDOW_DAYS * 24;
+	return artery_layered_hours(oldest, weighing->at);
 }
 
 static void
@@ -278,6 +300,7 @@ describe_conversion(Weighing *weighing)
 
 	conversion->os = weighing->sighting.os;
 	conversion->browser = weighing->sighting.browser;
+	conversion->hour = (double) (weighing->at % USECS_PER_DAY) / USECS_PER_HOUR;
 	conversion->shared = weighing->sighting.ip == 0 ? -1 : artery_calibrated_shared(conversion->counts.block);
 }
 
@@ -291,6 +314,7 @@ view_candidate(Weighing *weighing, const WeighedClick *click, double block_click
 	view->lag_hours = artery_layered_hours(click->click.at, weighing->at);
 	view->click_class = artery_calibrated_class(a->os, a->in_app);
 	view->browser = a->browser;
+	view->block_clicks = block_clicks;
 	view->shared = artery_calibrated_shared(block_clicks);
 	view->device = device_agreement(b, a);
 	if (a->ip == 0 || b->ip == 0)
@@ -342,47 +366,20 @@ count_same_device(Weighing *weighing)
 	}
 }
 
-/*
- * Odds that two candidates are one person's. How common the newer one's values
- * are is looked up once, when it is first asked for.
- */
-static double
-pair_odds(void *arg, int newer, int older)
+/* How two candidates agree with one another, for last touch. */
+static void
+compare(void *arg, int newer, int older, int *device, int *network)
 {
-	Weighing   *weighing = arg;
-	const WeighedClick *y = &weighing->clicks[newer];
-	const WeighedClick *x = &weighing->clicks[older];
-	CalibratedConversion as_conversion = weighing->conversion;
-	CalibratedCandidate earlier = weighing->views[older];
-	CalibratedCounts *n = &as_conversion.counts;
+	const Weighing *weighing = arg;
+	const Sighting *y = &weighing->clicks[newer].sighting;
+	const Sighting *x = &weighing->clicks[older].sighting;
 
-	if (!weighing->touched[newer])
-	{
-		int64		keys[TOUCH_COUNTS] = {y->sighting.ip, y->sighting.block, y->sighting.hash,
-		y->sighting.agent, y->sighting.hardware != 0 ? y->sighting.hardware : y->sighting.hash};
-
-		artery_calibration_count(weighing->values[CONVERSION_TENANT_ID], weighing->at, keys, lengthof(keys),
-								 weighing->touch_counts[newer]);
-		weighing->touched[newer] = true;
-	}
-	n->ip = weighing->touch_counts[newer][0];
-	n->block = weighing->touch_counts[newer][1];
-	n->hash = weighing->touch_counts[newer][2];
-	n->hash_agent = weighing->touch_counts[newer][3];
-	n->hardware = weighing->touch_counts[newer][4];
-	as_conversion.os = y->sighting.os;
-	as_conversion.browser = y->sighting.browser;
-	as_conversion.shared = y->sighting.ip == 0 ? -1 : artery_calibrated_shared(n->block);
-	earlier.lag_hours = artery_layered_hours(x->click.at, y->click.at);
-	earlier.device = device_agreement(&y->sighting, &x->sighting);
-	if (x->sighting.ip == 0 || y->sighting.ip == 0)
-		earlier.network = CALIBRATED_UNKNOWN_NETWORK;
+	*device = device_agreement(y, x);
+	if (x->ip == 0 || y->ip == 0)
+		*network = CALIBRATED_UNKNOWN_NETWORK;
 	else
-		earlier.network = x->sighting.ip == y->sighting.ip ? CALIBRATED_SAME_ADDRESS :
-			x->sighting.block == y->sighting.block ? CALIBRATED_SAME_BLOCK :
-			CALIBRATED_OTHER_BLOCK + as_conversion.shared;
-	earlier.ip_same_device = earlier.block_same_device = 1;
-	return artery_calibrated_pair_odds(&weighing->state, &as_conversion, &earlier);
+		*network = x->ip == y->ip ? CALIBRATED_SAME_ADDRESS : x->block == y->block ? CALIBRATED_SAME_BLOCK :
+			CALIBRATED_OTHER_BLOCK;
 }
 
 /* What the conversion teaches: with its id what agreement means, without it by the posterior. */

@@ -240,10 +240,11 @@ list_candidates(const Weighing *weighing)
 			escape_json(&list, TextDatumGetCString(weighing->clicks[next].click.ad_id));
 		}
 		appendStringInfo(&list, ", \"hours\": %.4f, \"probability\": %.6f, \"device\": \"%s\", \"device_weight\": %.6g, "
-						 "\"network\": \"%s\", \"network_weight\": %.6g, \"rate\": %.6g}",
+						 "\"network\": \"%s\", \"network_weight\": %.6g, \"rate\": %.6g, "
+						 "\"inherited\": %.4f}",
 						 view->lag_hours, view->probability, device_words(view->device), view->device_ratio,
 						 network_words(view->network), view->network_ratio,
-						 view->weight / (view->device_ratio * view->network_ratio));
+						 view->rate, view->weight > 0 ? view->inherited / view->weight : 0);
 	}
 	appendStringInfoChar(&list, ']');
 	return list.data;

@@ -12,8 +12,7 @@
 #include "attribute/search.h"
 #include "capture/sighting.h"
 
-#define TOUCH_COUNTS 5
-#define WEIGHED_CLICKS 80		/* what the index ranges bring at most */
+#define WEIGHED_CLICKS 96		/* what the index ranges bring at most */
 
 /* A candidate as the tables tell it. */
 typedef struct WeighedClick
@@ -34,8 +33,6 @@ typedef struct Weighing
 	int			count;
 	WeighedClick clicks[WEIGHED_CLICKS + 1];	/* newest first */
 	CalibratedCandidate views[WEIGHED_CLICKS];	/* the same in the model's terms */
-	bool		touched[WEIGHED_CLICKS];	/* are the counts there? */
-	double		touch_counts[WEIGHED_CLICKS][TOUCH_COUNTS]; /* of address, block, fingerprint, agent, hardware */
 } Weighing;
 
 /*

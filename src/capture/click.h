@@ -43,7 +43,6 @@ typedef enum ClickColumn
 	CLICK_SIGHTING,				/* system, browser, in-app: see capture/sighting.h */
 	CLICK_HARDWARE_KEY,
 	CLICK_AGENT_KEY,
-	CLICK_PLACE_KEY,
 	CLICK_COLUMNS
 } ClickColumn;
 

@@ -61,8 +61,6 @@ artery_sighting_read(const SightingColumns *columns, const Datum *values, const 
 		if (agent != NULL)
 			sighting->agent = hash_text(hash_number(4, sighting->hash), values[columns->user_agent]);
 	}
-	if (sighting->block != 0 && sighting->hardware != 0)
-		sighting->place = hash_number(hash_number(6, sighting->block), sighting->hardware);
 }
 
 int16

@@ -59,7 +59,6 @@ typedef struct Sighting
 	int64		hash;			/* fingerprint */
 	int64		agent;			/* fingerprint and user agent */
 	int64		hardware;		/* screen, time zone and system */
-	int64		place;			/* block and hardware */
 } Sighting;
 
 /*

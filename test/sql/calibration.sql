@@ -34,7 +34,7 @@ INSERT INTO artery.click_tracking (tenant_id, click_id, user_agent, os, browser,
     ('cal_c', 'nothing', NULL, NULL, NULL, NULL, '2025-06-01');
 SELECT click_id, sighting >> 5 AS os, (sighting >> 1) & 15 AS browser, sighting & 1 AS in_app, artery.click_class(sighting) AS class,
        hardware_key = first_value(hardware_key) OVER (ORDER BY click_id <> 'agent') AS same_hardware,
-       agent_key IS NOT NULL AS agent, place_key IS NOT NULL AS place
+       agent_key IS NOT NULL AS agent
   FROM artery.click_tracking WHERE tenant_id = 'cal_c' ORDER BY click_id;
 
 -- Three people with one model of phone, two of them behind one address.
