@@ -3,10 +3,11 @@
  *		Prints a simulated market as CSV, in the order of time: what landing pages
  *		see of clicks and conversions, and, for the judge only, the truth.
  *
- * Arguments: clicks a day, days, seed.
+ * Arguments: clicks a day, days, seed, "usual" or "varied" habits.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "market.h"
 
@@ -26,8 +27,9 @@ print_sight(const Sight *sight)
 int
 main(int argc, char **argv)
 {
-	Market	   *market = market_simulate(argc > 1 ? atoi(argv[1]) : 50, argc > 2 ? atoi(argv[2]) : 30,
-										 argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+	uint64_t	seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
+	Habits		habits = argc > 4 && strcmp(argv[4], "varied") == 0 ? market_varied(seed) : market_usual;
+	Market	   *market = market_simulate(argc > 1 ? atoi(argv[1]) : 50, argc > 2 ? atoi(argv[2]) : 30, seed, &habits);
 	int			click = 0;
 	int			conversion = 0;
 

@@ -1,16 +1,24 @@
 #!/bin/bash
-# How true attribution is: simulated markets with known truth go through the
-# public functions, clicks and conversions in the order of time, and what
-# artery answers to conversions without id is compared with the truth, beside
-# the rules "newest click of the same fingerprint, else same address and user
-# agent within 24 h" and "same address and user agent within 24 h". The large
-# tenant is judged in memory by the same model (bench/attribution/judge.c): its
-# clicks would take an hour to bring in one by one.
+# How true attribution is: simulated markets with known truth, and what artery
+# answers to conversions without id compared with the truth, beside the rules
+# "newest click of the same fingerprint, else same address and user agent within
+# 24 h" and "same address and user agent within 24 h".
+#
+# First the model in memory (bench/attribution/judge.c), over many markets. Then
+# artery itself, through its tables: small tenants click by click with
+# track_click and attribute_conversion, the others in slices of ten simulated
+# minutes, clicks and conversions by INSERT, what is new folded before the
+# conversions as the worker would. Last, how far the two agree.
 #
 # Connects by PGHOST, PGPORT, PGUSER, PGDATABASE; artery must be installed there.
-#   SEED (1), SMALL (10 runs of 30 days), MEDIUM (1), LARGE_DAYS (12; 0: none)
+#   SEED (1)
+#   HABITS (usual)  varied: each market has habits of its own, see market.h
+#   MEMORY (200 12 2), TABLES (10 1 1)  runs of the small, medium and large tenant
 set -euo pipefail
 
+habits=${HABITS:-usual}
+read -r -a memory <<<"${MEMORY:-200 12 2}"
+read -r -a tables <<<"${TABLES:-10 1 1}"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 seed=${SEED:-1}
 work=$(mktemp -d)
@@ -18,10 +26,9 @@ trap 'rm -rf "$work"' EXIT
 
 sql() { psql -qXAt -v ON_ERROR_STOP=1 "$@"; }
 
-cc -O2 -I"$here/src" -I"$here/bench/attribution" -o "$work/events" "$here/bench/attribution/events.c" \
-    "$here/bench/attribution/market.c" -lm
-cc -O2 -I"$here/src" -I"$here/bench/attribution" -o "$work/judge" "$here/bench/attribution/judge.c" \
-    "$here/bench/attribution/market.c" "$here/src/attribute/calibrated.c" -lm
+cc -O2 -I"$here/src" -I"$here/bench/attribution" -o "$work/events" "$here"/bench/attribution/{events,market}.c -lm
+cc -O2 -I"$here/src" -I"$here/bench/attribution" -o "$work/judge" "$here"/bench/attribution/{judge,memory,market}.c \
+    "$here"/src/attribute/{calibrated,agreement,last_touch}.c -lm
 
 prepare() {
     sql <<'SQL'
@@ -31,6 +38,8 @@ CREATE SCHEMA bench_attribution;
 CREATE TABLE bench_attribution.event (seq int PRIMARY KEY, at float8, kind text, number int, ad int, truth int, has_id boolean,
     ip inet, agent text, os text, browser text, width int, height int, zone text);
 CREATE TABLE bench_attribution.answer (size text, tenant text, rule text, number int, answer int, confidence float8, truth int);
+CREATE TABLE bench_attribution.memory (size text, tenant text, run int, number int, answer int, confidence float8);
+CREATE TABLE bench_attribution.loaded (run int, number int, answer int, confidence float8);
 CREATE TABLE bench_attribution.ad (size text, rule text, tenant text, ad text, credit float8);
 CREATE PROCEDURE bench_attribution.play(tenant text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -53,6 +62,32 @@ BEGIN
     END LOOP;
 END
 $$;
+-- Clicks up to a slice's end come in before its conversions; those after a conversion are none of its candidates.
+CREATE PROCEDURE bench_attribution.play_slices(tenant text) LANGUAGE plpgsql AS $$
+DECLARE
+    v_begin timestamptz := '2025-01-06 00:00+00';
+    v_slice float8 := 10.0 / 1440;
+    v_until float8;
+    v_done  float8 := -1;
+BEGIN
+    FOR v_until IN SELECT DISTINCT (floor(e.at / v_slice) + 1) * v_slice FROM bench_attribution.event e WHERE e.kind = 'conversion' ORDER BY 1 LOOP
+        INSERT INTO artery.click_tracking (tenant_id, click_id, campaign_id, ad_id, ip_address, user_agent, os, browser, screen_width,
+                                           screen_height, timezone, click_timestamp)
+        SELECT tenant, 'c' || e.number, 'campaign', 'ad ' || e.ad, e.ip, e.agent, e.os, e.browser, e.width, e.height, e.zone,
+               v_begin + e.at * interval '1 day'
+          FROM bench_attribution.event e WHERE e.kind = 'click' AND e.at >= v_done AND e.at < v_until ORDER BY e.seq;
+        COMMIT;
+        PERFORM artery.fold_attribution_state(tenant);
+        INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_timestamp, click_id, ip_address,
+                                                user_agent, os, browser, screen_width, screen_height, timezone)
+        SELECT tenant, 'v' || e.number, 'lead', v_begin + e.at * interval '1 day', CASE WHEN e.has_id THEN 'c' || e.truth END, e.ip,
+               e.agent, e.os, e.browser, e.width, e.height, e.zone
+          FROM bench_attribution.event e WHERE e.kind = 'conversion' AND e.at >= v_done AND e.at < v_until ORDER BY e.seq;
+        COMMIT;
+        v_done := v_until;
+    END LOOP;
+END
+$$;
 -- What counts: conversions without id after the first quarter, when there is something to know.
 CREATE PROCEDURE bench_attribution.judge(size text, tenant text, days float8) LANGUAGE plpgsql AS $$
 BEGIN
@@ -61,6 +96,8 @@ BEGIN
       FROM bench_attribution.event v
       JOIN artery.conversion_tracking c ON c.tenant_id = judge.tenant AND c.conversion_id = 'v' || v.number
      WHERE v.kind = 'conversion' AND NOT v.has_id AND v.at > days / 4;
+    INSERT INTO bench_attribution.memory SELECT judge.size, judge.tenant, m.* FROM bench_attribution.loaded m;
+    TRUNCATE bench_attribution.loaded;
     CREATE INDEX ON bench_attribution.event (ip, agent, at) WHERE kind = 'click';
     CREATE INDEX ON bench_attribution.event (os, browser, width, height, zone, at) WHERE kind = 'click';
     ANALYZE bench_attribution.event;
@@ -94,17 +131,21 @@ $$;
 SQL
 }
 
-# play SIZE CLICKS_A_DAY DAYS RUN
+# play SIZE CLICKS_A_DAY DAYS SEED PROCEDURE
 play() {
-    local tenant="bench $1 $4"
-    echo "$1 tenant, $2 clicks a day for $3 days, seed $4 ..."
+    local tenant="bench $1 $4" begin=$SECONDS
     sql -c "SELECT artery.add_tenant('$tenant') WHERE NOT EXISTS (SELECT FROM artery.tenant WHERE tenant_id = '$tenant')" >/dev/null
-    for table in click_tracking conversion_tracking attribution_performance_log conversion_trace attribution_delta attribution_value attribution_state; do
+    for table in click_tracking click_key conversion_tracking attribution_performance_log conversion_trace attribution_delta \
+        attribution_value attribution_state; do
         sql -c "DELETE FROM artery.$table WHERE tenant_id = '$tenant'"
     done
-    "$work/events" "$2" "$3" "$4" | sql -c "COPY bench_attribution.event FROM STDIN CSV"
-    sql -c "CALL bench_attribution.play('$tenant')"
-    sql -c "CALL bench_attribution.judge('$1', '$tenant', $3)"
+    "$work/events" "$2" "$3" "$4" "$habits" | sql -c "COPY bench_attribution.event FROM STDIN CSV" \
+        -c "CREATE INDEX event_at ON bench_attribution.event (kind, at)" -c "ANALYZE bench_attribution.event"
+    "$work/judge" "$1" "$2" "$3" 1 "$4" "$habits" "$work/answers" >/dev/null
+    sql -c "COPY bench_attribution.loaded FROM STDIN CSV" <"$work/answers"
+    sql -c "CALL bench_attribution.$5('$tenant')"
+    sql -c "DROP INDEX bench_attribution.event_at" -c "CALL bench_attribution.judge('$1', '$tenant', $3)"
+    echo "$1 tenant, $2 clicks a day for $3 days, seed $4: $((SECONDS - begin)) s"
 }
 
 report() {
@@ -149,14 +190,26 @@ ranked AS (
 SELECT r.size, round(r.precision, 3) AS precision, round(r.recall, 3) AS "rule's recall",
        round(max(k.hits::numeric / k.driven) FILTER (WHERE k.hits::numeric / k.n >= r.precision), 3) AS "calibrated recall"
   FROM rule r JOIN ranked k USING (size) GROUP BY 1, 2, 3 ORDER BY 1 DESC;
+\echo 'The tables beside the same markets in memory'
+SELECT m.size, count(*) AS "without id", round(avg((coalesce(a.answer, -1) = m.answer)::int), 3) AS "same click",
+       round(avg(((coalesce(a.answer, -1) = m.answer OR a.confidence < 0.5) AND (a.confidence >= 0.5) = (m.confidence >= 0.5))::int), 3)
+           AS "same answer", round(avg(abs(a.confidence - m.confidence))::numeric, 4) AS "confidence apart"
+  FROM bench_attribution.memory m
+  JOIN bench_attribution.answer a ON a.tenant = m.tenant AND a.number = m.number AND a.rule = 'calibrated'
+ GROUP BY 1 ORDER BY 1 DESC;
 SQL
 }
 
+seed=$((seed * 1000))
+echo "In memory, $habits habits"
+"$work/judge" small 50 30 "${memory[0]}" "$seed" "$habits"
+"$work/judge" medium 2000 30 "${memory[1]}" "$seed" "$habits"
+"$work/judge" large 50000 12 "${memory[2]}" "$seed" "$habits"
+
+echo
+echo "Through the tables, $habits habits"
 prepare
-for run in $(seq "${SMALL:-10}"); do play small 50 30 $((seed * 100 + run)); done
-for run in $(seq "${MEDIUM:-1}"); do play medium 2000 30 $((seed * 100 + run)); done
+for run in $(seq "${tables[0]}"); do play small 50 30 $((seed + run - 1)) play; done
+for run in $(seq "${tables[1]}"); do play medium 2000 30 $((seed + run - 1)) play_slices; done
+for run in $(seq "${tables[2]}"); do play large 50000 12 $((seed + run - 1)) play_slices; done
 report
-if [ "${LARGE_DAYS:-12}" -gt 0 ]; then
-    echo "large tenant, 50,000 clicks a day for ${LARGE_DAYS:-12} days, in memory"
-    "$work/judge" 50000 "${LARGE_DAYS:-12}" 1 "$seed"
-fi

@@ -11,12 +11,6 @@
 
 #include "market.h"
 
-#define CONVERSIONS_PER_CLICK 0.03
-#define BOT_SHARE 0.06
-#define REPEAT_SHARE 0.22
-#define ORGANIC_SHARE 0.20
-#define ORGANIC_NEIGHBOUR 0.08
-#define CROSS_DEVICE 0.04
 #define WINDOW_DAYS 7.0
 #define NADS 20
 
@@ -39,6 +33,12 @@ typedef struct Person
 	Device		device[2];		/* the second for the few who change over */
 } Person;
 
+const Habits market_usual = {
+	.ids_lost = 0.4,.organic = 0.2,.neighbours = 0.08,.in_app = 0.75,.stay_in_app = 2.5,.lag_median = 3,.lag_sigma = 1.9,
+	.cross_device = 0.04,.repeats = 0.22,.bots = 0.06,.relays = 0.12,.conversions = 0.03,.night = 0.82
+};
+
+static Habits habits;
 static uint64_t state[2];
 static double population;		/* households the tenant's market holds */
 
@@ -145,7 +145,7 @@ make_person(Person *person)
 	person->home = (uint32_t) (uniform() * population);
 	person->office = chance(0.45) ? 1 + zipf((int) fmax(20, population / 60), 1.05) : 0;
 	person->carrier = zipf(4, 0.8);
-	person->relay = chance(0.12);
+	person->relay = chance(habits.relays);
 	make_device(&person->device[0], false);
 	make_device(&person->device[1], person->device[0].os <= OS_ANDROID);
 	person->device[1].zone = person->device[0].zone;
@@ -262,7 +262,7 @@ random_time(int days)
 		double		at = uniform() * days;
 		double		hour = (at - floor(at)) * 24;
 
-		if (chance(0.55 - 0.45 * cos((hour - 3.5) / 24 * 6.283)))
+		if (chance((1 - habits.night * cos((hour - 3.5) / 24 * 6.283)) / 2))
 			return at;
 	}
 }
@@ -273,7 +273,7 @@ click_visit(Click *click, const Person *person, Visit *visit)
 	const Device *device = &person->device[0];
 
 	visit->place = place_of(person, device, click->at);
-	visit->in_app = device->os <= OS_ANDROID && chance(0.75);
+	visit->in_app = device->os <= OS_ANDROID && chance(habits.in_app);
 	visit->app = chance(0.6) ? BROWSER_FACEBOOK : BROWSER_INSTAGRAM;
 	visit->cell_session = (uint32_t) next_random();
 	see(&click->sight, person, 0, visit->place, visit->in_app, visit->app, click->at, visit->cell_session);
@@ -283,17 +283,17 @@ click_visit(Click *click, const Person *person, Visit *visit)
 static void
 conversion_visit(Conversion *conversion, const Person *person, const Visit *click, double lag)
 {
-	int			device_index = chance(CROSS_DEVICE) ? 1 : 0;
+	int			device_index = chance(habits.cross_device) ? 1 : 0;
 	const Device *device = &person->device[device_index];
 	Visit		visit = *click;
 	double		hours = lag * 24;
-	double		lost = 0.2;
+	double		lost = 0.2 + (habits.ids_lost - market_usual.ids_lost);
 
 	if (device_index == 1 || !chance(exp(-hours / 3)))
 		visit.place = place_of(person, device, conversion->at);
 	if (visit.place != click->place || !chance(exp(-hours / 1.5)))
 		visit.cell_session = (uint32_t) next_random();
-	if (device_index == 1 || !chance(0.9 * exp(-hours / 2.5) + 0.12))
+	if (device_index == 1 || !chance(0.9 * exp(-hours / habits.stay_in_app) + 0.12))
 		visit.in_app = false;
 	see(&conversion->sight, person, device_index, visit.place, visit.in_app, visit.app, conversion->at,
 		visit.cell_session);
@@ -362,27 +362,65 @@ find_truth(Market *market, int people)
 	free(last);
 }
 
-Market *
-market_simulate(int clicks_per_day, int days, uint64_t seed)
+/* Start the random numbers; like seeds lead to unlike numbers. */
+static void
+seed_random(uint64_t seed)
 {
-	Market	   *market = calloc(1, sizeof(Market));
-	int			total = clicks_per_day * days;
-	Person	   *people = malloc(sizeof(Person) * (total + 1));
-	Visit	   *visits = malloc(sizeof(Visit) * (total + 1));
-	int			npeople = 0;
-	int			capacity = (int) (total * CONVERSIONS_PER_CLICK * 2) + 1000;
-	double		rate[NADS];
-	int			click_driven = 0;
 	int			i;
 
 	state[0] = seed * 0x9e3779b97f4a7c15ULL + 1;
 	state[1] = seed ^ 0xd1342543de82ef95ULL;
 	for (i = 0; i < 20; i++)
 		next_random();
+}
+
+static double
+between(double low, double high)
+{
+	return low + (high - low) * uniform();
+}
+
+Habits
+market_varied(uint64_t seed)
+{
+	Habits		varied = market_usual;
+
+	seed_random(seed + 0x5eed);
+	varied.ids_lost = between(0.25, 0.6);
+	varied.organic = between(0.1, 0.4);
+	varied.neighbours = between(0.04, 0.12);
+	varied.in_app = between(0.4, 0.85);
+	varied.stay_in_app = between(1, 6);
+	varied.lag_median = exp(between(log(1), log(12)));
+	varied.lag_sigma = between(1.4, 2.2);
+	varied.cross_device = between(0.02, 0.1);
+	varied.repeats = between(0.1, 0.35);
+	varied.bots = between(0, 0.15);
+	varied.relays = between(0.05, 0.35);
+	varied.conversions = exp(between(log(0.01), log(0.06)));
+	varied.night = between(0.3, 0.95);
+	return varied;
+}
+
+Market *
+market_simulate(int clicks_per_day, int days, uint64_t seed, const Habits *of_people)
+{
+	Market	   *market = calloc(1, sizeof(Market));
+	int			total = clicks_per_day * days;
+	Person	   *people = malloc(sizeof(Person) * (total + 1));
+	Visit	   *visits = malloc(sizeof(Visit) * (total + 1));
+	int			npeople = 0;
+	int			capacity = (int) (total * of_people->conversions * 2.5) + 1000;
+	double		rate[NADS];
+	int			click_driven = 0;
+	int			i;
+
+	habits = *of_people;
+	seed_random(seed);
 	population = 60000.0 * pow(clicks_per_day / 50.0, 0.85);
 	market->nads = NADS;
 	for (i = 0; i < NADS; i++)
-		rate[i] = CONVERSIONS_PER_CLICK * exp(0.5 * normal() - 0.125);
+		rate[i] = habits.conversions * exp(0.5 * normal() - 0.125);
 	market->clicks = malloc(sizeof(Click) * total);
 	market->conversions = malloc(sizeof(Conversion) * capacity);
 
@@ -392,13 +430,13 @@ market_simulate(int clicks_per_day, int days, uint64_t seed)
 
 		click->ad = zipf(NADS, 0.8);
 		click->at = random_time(days);
-		if (chance(BOT_SHARE))
+		if (chance(habits.bots))
 		{
 			click->person = -1;
 			make_bot(click);
 			continue;
 		}
-		if (npeople > 0 && chance(REPEAT_SHARE))
+		if (npeople > 0 && chance(habits.repeats))
 		{
 			/* comes again, some days after an earlier click */
 			Click	   *earlier = &market->clicks[next_random() % (market->nclicks - 1)];
@@ -423,7 +461,7 @@ market_simulate(int clicks_per_day, int days, uint64_t seed)
 		click_visit(click, &people[click->person], &visits[market->nclicks - 1]);
 		if (chance(rate[click->ad]) && market->nconversions < capacity - 1)
 		{
-			double		lag = exp(log(3.0 / 24) + 1.9 * normal());
+			double		lag = exp(log(habits.lag_median / 24) + habits.lag_sigma * normal());
 			Conversion *conversion = &market->conversions[market->nconversions];
 
 			if (lag > WINDOW_DAYS || click->at + lag > days)
@@ -436,14 +474,14 @@ market_simulate(int clicks_per_day, int days, uint64_t seed)
 			conversion_visit(conversion, &people[click->person], &visits[market->nclicks - 1], lag);
 		}
 	}
-	for (i = 0; i < click_driven * ORGANIC_SHARE / (1 - ORGANIC_SHARE) && market->nconversions < capacity; i++)
+	for (i = 0; i < click_driven * habits.organic / (1 - habits.organic) && market->nconversions < capacity; i++)
 	{
 		Conversion *conversion = &market->conversions[market->nconversions++];
 		Person		person;
 		bool		in_app;
 
 		make_person(&person);
-		if (chance(ORGANIC_NEIGHBOUR))
+		if (chance(habits.neighbours))
 			person.home = people[next_random() % npeople].home;
 		conversion->at = random_time(days);
 		conversion->person = -1;

@@ -64,8 +64,31 @@ typedef struct Market
 	int			nads;
 } Market;
 
+/* What people of a market do, as shares unless said otherwise. */
+typedef struct Habits
+{
+	double		ids_lost;		/* of the conversions that clicks lead to, about */
+	double		organic;		/* of all conversions */
+	double		neighbours;		/* of the organic ones, living with somebody who clicked */
+	double		in_app;			/* of the clicks on phones */
+	double		stay_in_app;	/* hours after which most have left the app's browser */
+	double		lag_median;		/* hours from click to conversion */
+	double		lag_sigma;
+	double		cross_device;	/* of the conversions that clicks lead to */
+	double		repeats;		/* of the clicks, by people who clicked before */
+	double		bots;			/* of the clicks */
+	double		relays;			/* of people who browse with Safari on iOS */
+	double		conversions;	/* per click */
+	double		night;			/* how quiet nights are: 0 as busy as days, 1 silent */
+} Habits;
+
+extern const Habits market_usual;
+
+/* The usual habits, each drawn anew within what markets show. */
+extern Habits market_varied(uint64_t seed);
+
 /* clicks_per_day 50, 2000, 50000 are the three tenants; days of history; seed. */
-extern Market *market_simulate(int clicks_per_day, int days, uint64_t seed);
+extern Market *market_simulate(int clicks_per_day, int days, uint64_t seed, const Habits *habits);
 extern void market_free(Market *market);
 
 #endif							/* ARTERY_BENCH_MARKET_H */
