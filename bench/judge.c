@@ -63,6 +63,9 @@ typedef struct Ablation
 
 static double daily[POLICIES][MAX_DAYS];
 
+/* The policy to be judged besides the oracle and the equal split; empty: all. */
+static const char *only_policy = "";
+
 /* Options of the model set by the caller; NaN: as the model is used. */
 static double draws = NAN;
 static struct Tuning
@@ -93,6 +96,12 @@ compare(const void *left, const void *right)
 	double		b = *(const double *) right;
 
 	return (a > b) - (a < b);
+}
+
+static bool
+is_asked_for(const char *policy)
+{
+	return *only_policy == '\0' || strcmp(policy, only_policy) == 0;
 }
 
 /* Run a policy on an account and return its revenue; number tells the runs of one account apart. */
@@ -380,6 +389,9 @@ judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 see
 		{
 			double		revenue;
 
+			if (!ablate && column > UNIFORM && !is_asked_for(policy_names[column]))
+				continue;
+
 			artery_delayed_defaults(&options, MARKET_ADS);
 			for (j = 0; j < lengthof(tuning); j++)
 				if (!isnan(tuning[j].value))
@@ -397,7 +409,11 @@ judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 see
 	printf("%-30s of oracle      q10   below uniform\n", kind->name);
 	for (column = 1; column < columns; column++)
 	{
-		double	   *copy = malloc(sizeof(double) * accounts);
+		double	   *copy;
+
+		if (!ablate && column > UNIFORM && !is_asked_for(policy_names[column]))
+			continue;
+		copy = malloc(sizeof(double) * accounts);
 
 		memcpy(copy, fraction + column * accounts, sizeof(double) * accounts);
 		report(column > 1 && ablate ? ablations[column - 2].name : policy_names[column], copy, fraction + accounts, accounts);
@@ -440,9 +456,9 @@ main(int argc, char **argv)
 		if (equals != NULL)
 		{
 			*equals = '\0';
-			if (strcmp(argv[i], "kind") == 0)
+			if (strcmp(argv[i], "kind") == 0 || strcmp(argv[i], "policy") == 0)
 			{
-				kind = equals + 1;
+				*(strcmp(argv[i], "kind") == 0 ? &kind : &only_policy) = equals + 1;
 				found = true;
 			}
 			for (j = 0; j < lengthof(settings); j++)

@@ -525,23 +525,3 @@ END
 $$;
 COMMENT ON FUNCTION artery.record_feedback(text, text, numeric, numeric, bigint, bigint, numeric, timestamptz) IS
 'Take in an ad''s totals to date as seen at as_of: the increment since the totals before becomes that day''s facts unless record_ad_day gave them. Returns the ROAS told and the ad''s posterior after it.';
-
-CREATE OR REPLACE FUNCTION artery.rebuild_allocation_state(tenant_id text)
-RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_ads bigint;
-BEGIN
-    PERFORM artery.require_tenant(tenant_id);
-    PERFORM artery.settle_feedback(f.tenant_id, f.ad_id)
-      FROM (SELECT DISTINCT b.tenant_id, b.ad_id FROM artery.ad_feedback b
-             WHERE b.tenant_id = rebuild_allocation_state.tenant_id ORDER BY b.ad_id) f;
-    SELECT count(artery.sum_ad_days(s.tenant_id, s.ad_id) IS NULL) INTO v_ads
-      FROM artery.ad_state s WHERE s.tenant_id = rebuild_allocation_state.tenant_id;
-    RETURN v_ads;
-END
-$$;
-COMMENT ON FUNCTION artery.rebuild_allocation_state(text) IS
-'Compute the totals of all ads again from what was recorded; returns the number of ads.';

@@ -320,6 +320,9 @@ BEGIN
     END IF;
 
     PERFORM artery.adopt_ads(tenant_id);
+    IF as_of <= artery.now() THEN
+        PERFORM artery.fold_allocation(tenant_id, as_of);
+    END IF;
     v_seed := coalesce(seed, artery.fresh_seed());
     v_run_id := artery.store_allocation(tenant_id, v_total, v_seed, as_of, v_settings);
     IF v_run_id IS NULL THEN
@@ -355,6 +358,8 @@ CREATE OR REPLACE FUNCTION artery.store_allocation(
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+-- states and rows of thousands of ads, a few kilobytes each, pass through here more than once
+SET work_mem = '64MB'
 AS $$
 DECLARE
     v_digits integer := artery.currency_digits(settings ->> 'currency');

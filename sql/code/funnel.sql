@@ -57,14 +57,14 @@ BEGIN
                            -- of the middle of the day, or of what there is of it
                            CASE WHEN x.day = v_day THEN v_elapsed / 2 ELSE (v_day - x.day) + v_elapsed - 0.5 END AS age
                       FROM artery.ad_day x
-                     WHERE x.tenant_id = ad_exposure.tenant_id AND x.day > v_day - 367 AND x.day <= v_day
+                     WHERE x.tenant_id = ad_exposure.tenant_id AND x.day <= v_day
                        AND (only_ad IS NULL OR x.ad_id = only_ad)
                      ORDER BY x.ad_id, x.day) d
              GROUP BY d.ad_id) f;
 END
 $$;
 COMMENT ON FUNCTION artery.ad_exposure(text, timestamptz, text) IS
-'What each ad showed in the year before as_of, as a decision reads it, and the clicks of each day with their age in days.';
+'What each ad showed until as_of, as a decision reads it, and the clicks of each day with their age in days.';
 
 CREATE OR REPLACE FUNCTION artery.deal_progress(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
@@ -85,7 +85,6 @@ BEGIN
           JOIN funnel f ON f.stage_name = e.stage_to
          WHERE e.tenant_id = deal_progress.tenant_id
            AND NOT e.is_value AND e.occurred_at <= deal_progress.as_of
-           AND e.occurred_at > deal_progress.as_of - interval '366 days'
          GROUP BY e.deal_id, f.place
     ), reached AS (
         -- who skipped a stage has passed it when they came further
@@ -110,13 +109,64 @@ BEGIN
     )
     SELECT t.ad_id, t.place,
            array_agg(extract(epoch FROM deal_progress.as_of - t.reached_at)::float8 / 86400 ORDER BY t.reached_at, t.deal_id),
-           array_agg(greatest(extract(epoch FROM t.took)::float8, 0) / 86400 ORDER BY t.reached_at, t.deal_id),
+           array_agg(CASE WHEN t.took IS NOT NULL THEN greatest(extract(epoch FROM t.took)::float8, 0) / 86400 END ORDER BY t.reached_at, t.deal_id),
            array_agg(t.credit ORDER BY t.reached_at, t.deal_id)
       FROM timed t GROUP BY t.ad_id, t.place;
 END
 $$;
 COMMENT ON FUNCTION artery.deal_progress(text, timestamptz, text) IS
-'For each ad and place in the funnel: how many days ago its deals of the year before as_of came there, and how many days after the place before (or the click; null where it is not known), and how much of each deal counts for the ad.';
+'For each ad and place in the funnel: how many days ago its deals came there, and how many days after the place before (or the click; null where it is not known), and how much of each deal counts for the ad.';
+
+CREATE OR REPLACE FUNCTION artery.recounted_inputs(
+    tenant_id text, as_of timestamptz, names text[], won_value numeric, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT inputs jsonb)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+-- compiling takes longer than the work, for any number of ads one has
+SET jit = off
+AS $$
+DECLARE
+    v_none jsonb := artery.fold_hop(NULL, NULL, NULL, NULL);
+BEGIN
+    RETURN QUERY
+    WITH progress AS MATERIALIZED (
+        SELECT p.* FROM artery.deal_progress(recounted_inputs.tenant_id, recounted_inputs.as_of, only_ad) p
+    ), shown AS MATERIALIZED (
+        SELECT x.* FROM artery.ad_exposure(recounted_inputs.tenant_id, recounted_inputs.as_of, only_ad) x
+    ), hops AS (
+        SELECT s.ad_id, jsonb_agg(jsonb_build_array(names[s.place], coalesce((SELECT trim_scale(round(sum(w)::numeric, 6)) FROM unnest(r.weights) w), 0)) ORDER BY s.place) AS stages,
+               jsonb_agg(CASE WHEN r.ad_id IS NULL AND e.ad_id IS NULL AND s.place > 1 THEN v_none
+                              WHEN s.place = 1 THEN artery.fold_hop(x.ages, x.clicks, r.durations, r.weights)
+                              ELSE artery.fold_hop(e.ages, e.weights, r.durations, r.weights) END
+                         ORDER BY s.place) AS hops
+          FROM (SELECT a.ad_id, p.place FROM artery.ad_state a, generate_series(1, cardinality(names)) p(place)
+                 WHERE a.tenant_id = recounted_inputs.tenant_id AND (only_ad IS NULL OR a.ad_id = only_ad)) s
+          LEFT JOIN progress r ON r.ad_id = s.ad_id AND r.place = s.place
+          LEFT JOIN progress e ON e.ad_id = s.ad_id AND e.place = s.place - 1
+          LEFT JOIN shown x ON x.ad_id = s.ad_id AND s.place = 1
+         GROUP BY s.ad_id
+    )
+    SELECT h.ad_id, jsonb_build_object('stages', h.stages, 'won_value', won_value, 'hops', h.hops,
+                                       'exposure', coalesce(x.exposure, '{}'))
+      FROM hops h
+      LEFT JOIN shown x ON x.ad_id = h.ad_id;
+END
+$$;
+COMMENT ON FUNCTION artery.recounted_inputs(text, timestamptz, text[], numeric, text) IS
+'What funnel_inputs tells, from all facts until any moment.';
+
+CREATE OR REPLACE FUNCTION artery.deal_values(tenant_id text, OUT ad_id text, OUT value numeric, OUT cash numeric)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT d.ad_id, sum(d.stage_value), sum(d.deal_value) FILTER (WHERE d.is_won)
+      FROM artery.deal d
+     WHERE d.tenant_id = deal_values.tenant_id AND d.ad_id IS NOT NULL AND d.stage IS NOT NULL
+     GROUP BY d.ad_id
+$$;
+COMMENT ON FUNCTION artery.deal_values(text) IS 'What the deals of each ad are worth at present, and what the won ones brought.';
 
 CREATE OR REPLACE FUNCTION artery.funnel_inputs(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
@@ -130,7 +180,6 @@ AS $$
 DECLARE
     v_names text[];
     v_value numeric;
-    v_none  jsonb := artery.fold_hop(NULL, NULL, NULL, NULL);
 BEGIN
     SELECT array_agg(f.name ORDER BY f.place), max(f.value) INTO v_names, v_value
       FROM (SELECT t.place, (array_agg(t.stage_name ORDER BY t.stage_value DESC, t.stage_name))[1] AS name,
@@ -140,33 +189,22 @@ BEGIN
     IF v_names IS NULL OR cardinality(v_names) > 16 OR v_value <= 0 THEN
         RETURN;
     END IF;
-    RETURN QUERY
-    WITH progress AS MATERIALIZED (
-        SELECT p.* FROM artery.deal_progress(funnel_inputs.tenant_id, funnel_inputs.as_of, only_ad) p
-    ), shown AS MATERIALIZED (
-        SELECT x.* FROM artery.ad_exposure(funnel_inputs.tenant_id, funnel_inputs.as_of, only_ad) x
-    ), hops AS (
-        SELECT s.ad_id, jsonb_agg(jsonb_build_array(v_names[s.place], coalesce((SELECT trim_scale(round(sum(w)::numeric, 6)) FROM unnest(r.weights) w), 0)) ORDER BY s.place) AS stages,
-               jsonb_agg(CASE WHEN r.ad_id IS NULL AND e.ad_id IS NULL AND s.place > 1 THEN v_none
-                              WHEN s.place = 1 THEN artery.fold_hop(x.ages, x.clicks, r.durations, r.weights)
-                              ELSE artery.fold_hop(e.ages, e.weights, r.durations, r.weights) END
-                         ORDER BY s.place) AS hops
-          FROM (SELECT a.ad_id, p.place FROM artery.ad_state a, generate_series(1, cardinality(v_names)) p(place)
-                 WHERE a.tenant_id = funnel_inputs.tenant_id AND (only_ad IS NULL OR a.ad_id = only_ad)) s
-          LEFT JOIN progress r ON r.ad_id = s.ad_id AND r.place = s.place
-          LEFT JOIN progress e ON e.ad_id = s.ad_id AND e.place = s.place - 1
-          LEFT JOIN shown x ON x.ad_id = s.ad_id AND s.place = 1
-         GROUP BY s.ad_id
-    )
-    SELECT h.ad_id, jsonb_build_object('stages', h.stages, 'won_value', v_value, 'hops', h.hops,
-                                       'exposure', coalesce(x.exposure, '{}')),
-           coalesce(v.value, 0), coalesce(v.cash, 0)
-      FROM hops h
-      LEFT JOIN shown x ON x.ad_id = h.ad_id
-      LEFT JOIN (SELECT d.ad_id, sum(d.stage_value) AS value, sum(d.deal_value) FILTER (WHERE d.is_won) AS cash
-                   FROM artery.deal d
-                  WHERE d.tenant_id = funnel_inputs.tenant_id AND d.ad_id IS NOT NULL AND d.stage IS NOT NULL
-                  GROUP BY d.ad_id) v ON v.ad_id = h.ad_id;
+    -- from the sums that are kept, where they have been brought up to this moment; for a look at the past, from all facts
+    IF only_ad IS NULL AND EXISTS (
+        SELECT FROM artery.allocation_state s
+         WHERE s.tenant_id = funnel_inputs.tenant_id AND s.counted_at = as_of
+           AND s.days_through = artery.account_day(funnel_inputs.tenant_id, as_of) - 1
+           AND s.form = artery.allocation_form(funnel_inputs.tenant_id)) THEN
+        RETURN QUERY
+        SELECT h.ad_id, h.inputs, coalesce(v.value, 0), coalesce(v.cash, 0)
+          FROM artery.counted_inputs(funnel_inputs.tenant_id, funnel_inputs.as_of, v_names, v_value) h
+          LEFT JOIN artery.deal_values(funnel_inputs.tenant_id) v ON v.ad_id = h.ad_id;
+    ELSE
+        RETURN QUERY
+        SELECT h.ad_id, h.inputs, coalesce(v.value, 0), coalesce(v.cash, 0)
+          FROM artery.recounted_inputs(funnel_inputs.tenant_id, funnel_inputs.as_of, v_names, v_value, only_ad) h
+          LEFT JOIN artery.deal_values(funnel_inputs.tenant_id) v ON v.ad_id = h.ad_id;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION artery.funnel_inputs(text, timestamptz, text) IS

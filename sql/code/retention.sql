@@ -101,6 +101,10 @@ BEGIN
     table_name := 'job_rate_limit_tracker';
     deleted := artery.purge_before('job_rate_limit_tracker', 'started_at', NULL, artery.now() - interval '2 hours', batch);
     RETURN NEXT;
+    table_name := 'allocation_delta';
+    SELECT coalesce(sum(artery.purge_progress(d.tenant_id)), 0) INTO deleted
+      FROM (SELECT DISTINCT x.tenant_id FROM artery.allocation_delta x) d;
+    RETURN NEXT;
 END
 $$;
 COMMENT ON FUNCTION artery.purge(integer) IS

@@ -18,6 +18,8 @@ $source->safe_psql('postgres', '\ir ' . "$FindBin::Bin/../fixtures/fill.sql");
 $source->safe_psql('postgres', "SELECT nextval(pg_get_serial_sequence('artery.job', 'job_id')) FROM generate_series(1, 5)");
 my $before = contents($source, 'postgres');
 cmp_ok(scalar(keys %$before), '>', 20, 'every table of artery is compared');
+my $counted = counted($source, 'postgres');
+like($counted, qr/ad_1.*deal_1/s, 'ads and deals are counted for decisions');
 my $settings = $source->safe_psql('postgres', 'TABLE artery.v_tenant_settings ORDER BY 1, 2');
 
 command_ok([ 'pg_dumpall', '--roles-only', '-f', "$folder/roles.sql", '-d', $source->connstr('postgres') ], 'roles are dumped');
@@ -40,6 +42,7 @@ for my $database (qw(plain jobs single))
 	is($target->safe_psql($database, 'TABLE artery.v_tenant_settings ORDER BY 1, 2'), $settings,
 		"$database: effective settings are the same");
 	is($target->safe_psql($database, 'SELECT count(*) FROM artery.tenant_secret'), '0', "$database: no secret came along");
+	is(counted($target, $database), $counted, "$database: ads and deals are counted again, alike");
 	is($target->safe_psql($database, sequences_behind()), '', "$database: no sequence is behind its table");
 	next_insert($database);
 }
@@ -56,14 +59,29 @@ sub start_server
 	return $node;
 }
 
-# table => rows and their hash, for all tables but the secrets
+# What the next run of an allocation counts; of a moment that is the same everywhere.
+sub counted
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database, q{
+		BEGIN;
+		UPDATE artery.deal SET ad_id = 'ad_1' WHERE ad_id IS NULL;
+		SELECT artery.fold_allocation('fill_a', '2040-01-01');
+		SELECT * FROM artery.ad_progress WHERE tenant_id = 'fill_a' ORDER BY ad_id;
+		SELECT * FROM artery.deal_credit WHERE tenant_id = 'fill_a' ORDER BY deal_id;
+		SELECT * FROM artery.hop_progress WHERE tenant_id = 'fill_a' ORDER BY ad_id, place;
+		ROLLBACK});
+}
+
+# table => rows and their hash, for all tables that are dumped
 sub contents
 {
 	my ($node, $database) = @_;
 	my %contents;
 	my $tables = $node->safe_psql($database, q{
 		SELECT relname FROM pg_class WHERE relnamespace = 'artery'::regnamespace AND relkind IN ('r', 'p')
-		   AND relname <> 'tenant_secret' ORDER BY 1});
+		   AND relname <> ALL (ARRAY['tenant_secret', 'allocation_state', 'ad_progress', 'hop_progress', 'deal_credit',
+		                             'allocation_delta']) ORDER BY 1});
 	for my $table (split /\n/, $tables)
 	{
 		$contents{$table} = $node->safe_psql($database,
