@@ -2,8 +2,9 @@
  * change.h
  *		The states of a change in the tables: claim, judge and reserve, settle.
  *
- * The protocol of one change, each step in a short transaction of its own that
- * the caller opens, with the HTTP between them outside any transaction:
+ * The protocol of one change, each step in a short transaction that the caller
+ * opens, perhaps for many changes, with the HTTP between them outside any
+ * transaction:
  *
  *	claim	-> state sending, attempt raised, no value yet
  *	GET		what is in force now
@@ -80,6 +81,17 @@ typedef struct ChangeSettlement
 	double		duration_ms;
 } ChangeSettlement;
 
+/* A claimed change in a batch that is judged or settled together. */
+typedef struct ChangeTask
+{
+	ChangeClaim *claim;
+	const LiveState *live;		/* to judge it by */
+	const ChangeSettlement *settlement; /* or to settle it by */
+	MemoryContext context;		/* of what judging adds to the claim */
+	ChangeVerdict verdict;		/* of judging; VERDICT_LOST of settling, too, if the claim is not ours any more */
+	bool		done;			/* false: somebody else has what it needs, see below */
+} ChangeTask;
+
 /*
  * Claim up to limit due changes, fair between tenants, at most one per campaign
  * in flight; claims whose worker is gone are taken back first. Sets *next_due to
@@ -97,16 +109,21 @@ extern List *artery_change_claim(int limit, TimestampTz *next_due);
 extern ChangeClaim *artery_change_claim_one(const char *tenant_id, const char *change_id);
 
 /*
- * Judge a claimed change by what is in force now; with VERDICT_SEND the place is
- * reserved and claim->sending_budget set (a step of a ramp may be smaller than
- * the wish). A budget that was read is recorded as observed. For a claim with
- * reconcile: what is in force equals the value sent -> VERDICT_ALREADY (the step
- * is settled as applied); equals the value before it -> judged anew;
+ * Judge claimed changes of one tenant by what is in force now; with VERDICT_SEND
+ * the place is reserved and claim->sending_budget set (a step of a ramp may be
+ * smaller than the wish). A budget that was read is recorded as observed. For a
+ * claim with reconcile: what is in force equals the value sent -> VERDICT_ALREADY
+ * (the step is settled as applied); equals the value before it -> judged anew;
  * something else -> VERDICT_SUPERSEDED.
+ *
+ * Without wait those whose locks somebody else holds are left (done stays false)
+ * for a call of their own that waits. So are, in either case, all but one of
+ * those that have their campaign or target in common. An error concerns the whole
+ * call.
  */
-extern ChangeVerdict artery_change_judge(ChangeClaim *claim, const LiveState *live);
+extern void artery_change_judge(ChangeTask *tasks, int count, bool wait);
 
-/* Settle a claimed change; false if the claim is not ours any more. */
-extern bool artery_change_settle(const ChangeClaim *claim, const ChangeSettlement *settlement);
+/* Settle claimed changes of one tenant; the same holds. */
+extern void artery_change_settle(ChangeTask *tasks, int count, bool wait);
 
 #endif							/* ARTERY_DELIVER_CHANGE_H */

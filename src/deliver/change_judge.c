@@ -9,7 +9,6 @@
  */
 #include "artery.h"
 
-#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
 #include "deliver/change.h"
@@ -27,30 +26,16 @@
  */
 #define WRITE_SETTLES (10 * USECS_PER_SEC)
 
-static ArteryStatement mark_sending = {
-	"UPDATE artery.ad_change SET sending_value = $3, sending_from = $4, checks = $5, blocked_rule = NULL, "
-	"  blocked_detail = NULL, next_allowed_at = NULL, reconcile = false, sending_at = $6, updated_at = $6 "
-	"WHERE tenant_id = $1 AND change_id = $2::pg_catalog.uuid",
-	6, {TEXTOID, TEXTOID, JSONBOID, JSONBOID, JSONBOID, TIMESTAMPTZOID}, NULL
-};
-
-static ArteryStatement select_last_source = {
-	"SELECT b.source = 'sent' FROM artery.budget_observation b "
-	" WHERE b.tenant_id = $1 AND b.budget_owner_id = $2 "
-	" ORDER BY b.observed_at DESC, b.observation_seq DESC LIMIT 1",
-	2, {TEXTOID, TEXTOID}, NULL
-};
-
-static ChangeVerdict judge_locked(ChangeClaim *claim, ChangeRow *row, const LiveState *live, TimestampTz moment,
-								  ArteryScope *scope);
+static int	lock_campaigns(ChangeBatch *batch, ChangeRow *rows, int count, bool skip);
+static ChangeVerdict judge_locked(ChangeRow *row, const ArteryTenant *tenant, TimestampTz moment);
 static void finish(const ChangeRow *row, const char *state, const char *error, const ChangeValue *in_force,
 				   TimestampTz moment);
 static void ask_again(const ChangeRow *row, TimestampTz run_at, int failures, const char *why, TimestampTz moment);
 static bool reconcile(ChangeRow *row, const ChangeValue *in_force, TimestampTz moment, ChangeVerdict *verdict);
 static bool already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_force, TimestampTz moment,
 							ChangeVerdict *verdict);
-static ChangeVerdict ask_guard(ChangeClaim *claim, ChangeRow *row, const LiveState *live, const ChangeValue *in_force,
-							   TimestampTz moment, ArteryScope *scope);
+static ChangeVerdict ask_guard(ChangeRow *row, const ArteryTenant *tenant, const ChangeValue *in_force,
+							   TimestampTz moment);
 static void block(const ChangeRow *row, const GuardVerdict *guard, TimestampTz moment);
 
 static char *
@@ -59,24 +44,70 @@ numeric_text(Numeric number)
 	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
 }
 
-ChangeVerdict
-artery_change_judge(ChangeClaim *claim, const LiveState *live)
+void
+artery_change_judge(ChangeTask *tasks, int count, bool wait)
 {
 	ArteryScope scope;
-	ChangeRow	row;
-	ChangeVerdict verdict = VERDICT_LOST;
+	ChangeBatch batch;
+	const ArteryTenant *tenant;
+	ChangeRow  *rows;
+	GuardFacts **facts;
+	TimestampTz moment;
+	int			i;
 
-	artery_scope_enter(&scope);
-	if (artery_change_lock(claim->tenant_id, claim->change_id, claim->attempt, &row) &&
-		artery_guard_lock(row.tenant_id, row.campaign_id, false))
-		verdict = judge_locked(claim, &row, live, artery_clock_moment(), &scope);
+	for (i = 0; i < count; i++)
+	{
+		tasks[i].verdict = VERDICT_LOST;
+		tasks[i].done = wait;
+	}
+	if (count == 0)
+		return;
+	artery_scope_enter_lookups(&scope);
+	artery_change_begin(&batch, tasks[0].claim->tenant_id);
+	tenant = artery_tenant_find(batch.tenant_id);
+	rows = palloc(count * sizeof(ChangeRow));
+	facts = palloc(count * sizeof(GuardFacts *));
+	count = tenant == NULL ? 0 : artery_change_lock(&batch, tasks, count, !wait, rows);
+	count = lock_campaigns(&batch, rows, count, !wait);
+	moment = artery_clock_moment();
+	for (i = 0; i < count; i++)
+		facts[i] = &rows[i].facts;
+	artery_guard_load(tenant, facts, count, moment, false);
+	for (i = 0; i < count; i++)
+	{
+		rows[i].task->verdict = judge_locked(&rows[i], tenant, moment);
+		rows[i].task->done = true;
+	}
+	artery_change_flush(&batch);
 	artery_scope_leave(&scope);
-	return verdict;
+}
+
+/* Lock the campaigns of rows; returns how many rows, moved to the front, have theirs, each another one. */
+static int
+lock_campaigns(ChangeBatch *batch, ChangeRow *rows, int count, bool skip)
+{
+	const char **campaign_ids = palloc(Max(count, 1) * sizeof(char *));
+	bool	   *locked = palloc(Max(count, 1) * sizeof(bool));
+	int			held = 0;
+	int			i;
+
+	count = artery_change_unlike(rows, count);
+	for (i = 0; i < count; i++)
+		campaign_ids[i] = rows[i].campaign_id;
+	artery_guard_lock(batch->tenant_id, campaign_ids, count, skip, locked);
+	for (i = 0; i < count; i++)
+	{
+		if (locked[i])
+			rows[held++] = rows[i];
+	}
+	return held;
 }
 
 static ChangeVerdict
-judge_locked(ChangeClaim *claim, ChangeRow *row, const LiveState *live, TimestampTz moment, ArteryScope *scope)
+judge_locked(ChangeRow *row, const ArteryTenant *tenant, TimestampTz moment)
 {
+	const LiveState *live = row->task->live;
+	GuardWrites *writes = &row->batch->guard;
 	ChangeValue in_force = {NULL, NULL};
 	ChangeVerdict verdict;
 
@@ -90,21 +121,20 @@ judge_locked(ChangeClaim *claim, ChangeRow *row, const LiveState *live, Timestam
 	if (row->reconcile && in_force.budget != NULL && !artery_change_same(&in_force, &row->sending) &&
 		!artery_change_same(&in_force, &row->from))
 		/* what was sent may have been in force until somebody else's edit: the window must know it */
-		artery_guard_sent(row->tenant_id, row->campaign_id, row->target_id, row->sending.budget, row->change_id,
-						  moment - 1);
+		artery_guard_sent(writes, &row->facts, row->sending.budget, row->change_id, moment - 1);
 	if (in_force.budget != NULL)
-		artery_guard_observe(row->tenant_id, row->campaign_id, row->target_id, in_force.budget, moment);
+		artery_guard_observe(writes, &row->facts, in_force.budget, moment);
 	if (row->reconcile && !reconcile(row, &in_force, moment, &verdict))
 		return verdict;
 	if (row->is_budget && !live->known)
 	{
-		in_force.budget = artery_guard_in_force(row->tenant_id, row->target_id, moment);
+		in_force.budget = row->facts.in_force;
 		if (in_force.budget == NULL && row->dry_run)
 			in_force.budget = row->old.budget;
 	}
 	if (already_decided(row, live, &in_force, moment, &verdict))
 		return verdict;
-	return ask_guard(claim, row, live, &in_force, moment, scope);
+	return ask_guard(row, tenant, &in_force, moment);
 }
 
 /*
@@ -185,16 +215,27 @@ static char *
 edited_by_hand(const ChangeRow *row, const ChangeValue *in_force)
 {
 	const ChangeValue *planned_on = row->reached.budget != NULL ? &row->reached : &row->old;
-	Datum		values[2];
 
 	if (in_force->budget == NULL || planned_on->budget == NULL || artery_change_same(in_force, planned_on))
 		return NULL;
-	values[0] = CStringGetTextDatum(row->tenant_id);
-	values[1] = CStringGetTextDatum(row->target_id);
-	if (artery_execute(&select_last_source, values, NULL, false, 1) == 1 && artery_field_bool(0, 1))
+	if (row->facts.in_force != NULL && row->facts.in_force_sent)
 		return NULL;
 	return psprintf("somebody changed the budget: planned on %s, in force is %s",
 					numeric_text(planned_on->budget), numeric_text(in_force->budget));
+}
+
+/* End a change of an object that was read without a daily budget or, unread, is known to have none. */
+static bool
+keeps_no_budget(const ChangeRow *row, const LiveState *live, const ChangeValue *in_force, TimestampTz moment)
+{
+	char	   *keeper = artery_owner_keeper(row->tenant_id, row->campaign_id, row->target_id);
+	bool		is_keeper = strcmp(keeper, row->target_id) == 0;
+
+	if (!live->known && is_keeper)
+		return false;
+	finish(row, "failed", is_keeper ? "the object carries no daily budget" :
+		   psprintf("the object carries no daily budget; campaign %s keeps it", keeper), in_force, moment);
+	return true;
 }
 
 /* Whether nothing is left to ask the guard about. */
@@ -204,7 +245,6 @@ already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_for
 {
 	int			order;
 	char	   *why;
-	char	   *keeper;
 
 	if (row->newer != NULL)
 	{
@@ -220,11 +260,8 @@ already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_for
 	}
 	if (!row->is_budget)
 		return false;
-	keeper = artery_owner_keeper(row->tenant_id, row->campaign_id, row->target_id);
-	if (live->known ? live->budget == NULL : strcmp(keeper, row->target_id) != 0)
+	if ((!live->known || live->budget == NULL) && keeps_no_budget(row, live, in_force, moment))
 	{
-		finish(row, "failed", strcmp(keeper, row->target_id) == 0 ? "the object carries no daily budget" :
-			   psprintf("the object carries no daily budget; campaign %s keeps it", keeper), in_force, moment);
 		*verdict = VERDICT_REFUSED;
 		return true;
 	}
@@ -242,12 +279,12 @@ already_decided(ChangeRow *row, const LiveState *live, const ChangeValue *in_for
 }
 
 static ChangeVerdict
-ask_guard(ChangeClaim *claim, ChangeRow *row, const LiveState *live, const ChangeValue *in_force, TimestampTz moment,
-		  ArteryScope *scope)
+ask_guard(ChangeRow *row, const ArteryTenant *tenant, const ChangeValue *in_force, TimestampTz moment)
 {
-	const ArteryTenant *tenant = artery_tenant_find(row->tenant_id);
+	const LiveState *live = row->task->live;
+	ChangeClaim *claim = row->task->claim;
 	GuardRequest request = {
-		.tenant = tenant,.campaign_id = row->campaign_id,
+		.tenant = tenant,.facts = &row->facts,.campaign_id = row->campaign_id,
 		.budget_owner_id = row->is_budget ? row->target_id : NULL,.target = row->wish.budget,
 		.assumed = in_force->budget,.any_step = row->safety_override,.target_id = row->target_id,
 		.change_id = row->change_id,.status = row->wish.status,.live_status = live->known ? live->status : NULL,
@@ -255,13 +292,10 @@ ask_guard(ChangeClaim *claim, ChangeRow *row, const LiveState *live, const Chang
 	};
 	GuardVerdict guard;
 	ChangeValue step;
-	Datum		values[6];
-	char		nulls[] = "      ";
-	Jsonb	   *from = artery_change_json(in_force);
 	MemoryContext before;
 
-	if (tenant == NULL)
-		return VERDICT_LOST;
+	if (tenant->settings.daily_budget != NULL)
+		artery_change_flush(row->batch);	/* the sum that it caps is of what the others were let send, too */
 	artery_guard_judge(&request, moment, &guard);
 	if (guard.refused != NULL)
 	{
@@ -273,19 +307,12 @@ ask_guard(ChangeClaim *claim, ChangeRow *row, const LiveState *live, const Chang
 		block(row, &guard, moment);
 		return VERDICT_BLOCKED;
 	}
-	artery_guard_reserve(&request, row->change_id, row->attempt, row->change_type, moment);
+	artery_guard_reserve(&row->batch->guard, &request, row->attempt, row->change_type, moment);
 	step.budget = guard.step;
 	step.status = row->wish.status;
-	values[0] = CStringGetTextDatum(row->tenant_id);
-	values[1] = CStringGetTextDatum(row->change_id);
-	values[2] = PointerGetDatum(artery_change_json(&step));
-	values[3] = PointerGetDatum(from);
-	nulls[3] = from == NULL ? 'n' : ' ';
-	values[4] = PointerGetDatum(guard.checks);
-	values[5] = TimestampTzGetDatum(moment);
-	(void) artery_execute(&mark_sending, values, nulls, false, 0);
+	artery_change_intend(row, &step, in_force, guard.checks, moment);
 
-	before = MemoryContextSwitchTo(scope->caller);
+	before = MemoryContextSwitchTo(row->task->context);
 	claim->sending_budget = step.budget == NULL ? NULL : DatumGetNumericCopy(NumericGetDatum(step.budget));
 	claim->status = step.status == NULL ? NULL : pstrdup(step.status);
 	MemoryContextSwitchTo(before);

@@ -1,6 +1,10 @@
 /*
  * change_row.h
- *		One row of artery.ad_change as claim, judge and settle share it.
+ *		Rows of artery.ad_change as claim, judge and settle share them.
+ *
+ * What is done to changes of one tenant in one transaction is a batch: their
+ * rows are locked by one statement, each is decided on by itself, and what comes
+ * of it is gathered and written by one statement for each table.
  *
  * For change*.c only; callers are inside a scope (runtime/dbtx.h).
  */
@@ -13,6 +17,10 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "deliver/change.h"
+#include "deliver/guard_check.h"
+#include "runtime/rows.h"
+
 /* Failed attempts after which a change fails for good. */
 #define CHANGE_MAX_ATTEMPTS 5
 
@@ -23,8 +31,20 @@ typedef struct ChangeValue
 	char	   *status;
 } ChangeValue;
 
+typedef struct ChangeBatch
+{
+	const char *tenant_id;
+	GuardWrites guard;
+	ArteryRows	intents;		/* to be written: what is about to be sent, */
+	ArteryRows	moves;			/* where changes go from sending, */
+	ArteryRows	records;		/* and their history */
+} ChangeBatch;
+
 typedef struct ChangeRow
 {
+	ChangeBatch *batch;
+	ChangeTask *task;			/* what it was locked for */
+	GuardFacts	facts;			/* its names; the rest once it was loaded */
 	const char *tenant_id;
 	const char *change_id;
 	int			attempt;
@@ -77,17 +97,51 @@ typedef struct ChangeRecord
 	double		duration_ms;	/* < 0: none */
 } ChangeRecord;
 
-/* Lock and read the row of a claim; false if the claim does not hold it any more. */
-extern bool artery_change_lock(const char *tenant_id, const char *change_id, int attempt, ChangeRow *row);
+/* A claim made before this moment has hung. */
+extern TimestampTz artery_change_lease(TimestampTz moment);
 
-/* Write where a locked change goes. */
+/* Take a tenant's claims back whose process is gone or has hung; true if there were any. */
+extern bool artery_change_rescue(const char *tenant_id, TimestampTz moment);
+
+/*
+ * Claim the tenant's next due changes whose campaigns nobody is busy with, as
+ * many as wanted if there are; the list and all in it live in the context.
+ */
+extern List *artery_change_take(const ArteryTenant *tenant, int wanted, TimestampTz moment, MemoryContext context);
+
+extern void artery_change_begin(ChangeBatch *batch, const char *tenant_id);
+
+/*
+ * Lock and read the rows of claims, into rows, in the order of the tasks and with
+ * room for as many; returns how many there are. Left out are those that a claim does not hold any more and,
+ * with skip, those that somebody else has locked.
+ */
+extern int	artery_change_lock(ChangeBatch *batch, ChangeTask *tasks, int count, bool skip, ChangeRow *rows);
+
+/*
+ * Of rows with a campaign or target in common keep the first, so that none is
+ * decided on by facts that another one changes; returns how many are left.
+ */
+extern int	artery_change_unlike(ChangeRow *rows, int count);
+
+/* Write what was gathered so far. */
+extern void artery_change_flush(ChangeBatch *batch);
+
+/* What is to be sent, why it may, and from when. */
+extern void artery_change_intend(const ChangeRow *row, const ChangeValue *step, const ChangeValue *from,
+								 const Jsonb *checks, TimestampTz moment);
+
+/* Where a locked change goes; once for each row and batch. */
 extern void artery_change_move(const ChangeRow *row, const ChangeMove *move, TimestampTz moment);
 
 /* Append to the history. */
 extern void artery_change_record(const ChangeRow *row, const ChangeRecord *record, TimestampTz moment);
 
+/* Is what is being sent less than the wish? */
+extern bool artery_change_ramps(const ChangeRow *row);
+
 /* sending was applied (or, in a dry run, would have been): completed or the next step of the ramp. */
-extern void artery_change_applied(const ChangeRow *row, const ChangeRecord *proof, TimestampTz moment);
+extern void artery_change_applied(ChangeRow *row, const ChangeRecord *proof, TimestampTz moment);
 
 /* End in state superseded: by a newer wish, or by somebody's own edit that why tells of. */
 extern void artery_change_supersede(const ChangeRow *row, const ChangeValue *in_force, const char *why,

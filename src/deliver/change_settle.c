@@ -46,21 +46,48 @@ static ArteryStatement update_ads = {
 	4, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
-static void settle_locked(ChangeRow *row, const ChangeSettlement *settlement, TimestampTz moment);
+static void settle_locked(ChangeRow *row, TimestampTz moment);
 
-bool
-artery_change_settle(const ChangeClaim *claim, const ChangeSettlement *settlement)
+void
+artery_change_settle(ChangeTask *tasks, int count, bool wait)
 {
 	ArteryScope scope;
-	ChangeRow	row;
-	bool		is_ours;
+	ChangeBatch batch;
+	const ArteryTenant *tenant;
+	ChangeRow  *rows;
+	GuardFacts **facts;
+	TimestampTz moment;
+	int			ramps = 0;
+	int			i;
 
-	artery_scope_enter(&scope);
-	is_ours = artery_change_lock(claim->tenant_id, claim->change_id, claim->attempt, &row);
-	if (is_ours)
-		settle_locked(&row, settlement, artery_clock_moment());
+	for (i = 0; i < count; i++)
+	{
+		tasks[i].verdict = VERDICT_LOST;
+		tasks[i].done = wait;
+	}
+	if (count == 0)
+		return;
+	artery_scope_enter_lookups(&scope);
+	artery_change_begin(&batch, tasks[0].claim->tenant_id);
+	tenant = artery_tenant_find(batch.tenant_id);
+	rows = palloc(count * sizeof(ChangeRow));
+	facts = palloc(count * sizeof(GuardFacts *));
+	count = artery_change_unlike(rows, artery_change_lock(&batch, tasks, count, !wait, rows));
+	moment = artery_clock_moment();
+	for (i = 0; i < count; i++)
+	{
+		if (rows[i].task->settlement->outcome == OUTCOME_APPLIED && artery_change_ramps(&rows[i]) && tenant != NULL)
+			facts[ramps++] = &rows[i].facts;
+	}
+	artery_guard_load(tenant, facts, ramps, moment, false);
+	for (i = 0; i < count; i++)
+	{
+		settle_locked(&rows[i], moment);
+		rows[i].task->verdict = VERDICT_ALREADY;
+		rows[i].task->done = true;
+	}
+	artery_change_flush(&batch);
 	artery_scope_leave(&scope);
-	return is_ours;
 }
 
 /* Uniform in 0..1, from the session's generator. */
@@ -87,10 +114,10 @@ backoff(int64 first, int failures)
 
 /* The numbers the guard foresees for the next step; velocity unless something else is in the way. */
 static void
-plan_next_step(const ChangeRow *row, TimestampTz moment, ChangeMove *move)
+plan_next_step(ChangeRow *row, TimestampTz moment, ChangeMove *move)
 {
 	GuardRequest request = {
-		.tenant = artery_tenant_find(row->tenant_id),.campaign_id = row->campaign_id,
+		.tenant = artery_tenant_find(row->tenant_id),.facts = &row->facts,.campaign_id = row->campaign_id,
 		.budget_owner_id = row->target_id,.target = row->wish.budget,.any_step = row->safety_override,
 		.target_id = row->target_id,.change_id = row->change_id,.in_force = row->sending.budget
 	};
@@ -100,6 +127,8 @@ plan_next_step(const ChangeRow *row, TimestampTz moment, ChangeMove *move)
 	move->run_at = moment;
 	if (request.tenant == NULL)
 		return;
+	if (request.tenant->settings.daily_budget != NULL)
+		artery_change_flush(row->batch);
 	artery_guard_judge(&request, moment, &guard);
 	if (guard.allowed || guard.refused != NULL)
 		return;
@@ -123,12 +152,18 @@ note_status(const ChangeRow *row, TimestampTz moment)
 	(void) artery_execute(&update_ads, values, NULL, false, 0);
 }
 
+bool
+artery_change_ramps(const ChangeRow *row)
+{
+	return row->is_budget && !row->dry_run && !artery_change_same(&row->sending, &row->wish);
+}
+
 void
-artery_change_applied(const ChangeRow *row, const ChangeRecord *proof, TimestampTz moment)
+artery_change_applied(ChangeRow *row, const ChangeRecord *proof, TimestampTz moment)
 {
 	ChangeMove	move = {.state = "completed",.run_at = DT_NOEND,.reached = row->sending};
 	ChangeRecord record = *proof;
-	bool		is_step = row->is_budget && !row->dry_run && !artery_change_same(&row->sending, &row->wish);
+	bool		is_step = artery_change_ramps(row);
 
 	record.outcome = is_step ? "step" : "completed";
 	record.old = row->from;
@@ -136,14 +171,21 @@ artery_change_applied(const ChangeRow *row, const ChangeRecord *proof, Timestamp
 	record.checks = row->checks;
 	artery_change_record(row, &record, moment);
 	if (!row->dry_run && row->is_budget)
-		artery_guard_sent(row->tenant_id, row->campaign_id, row->target_id, row->sending.budget, row->change_id, moment);
+		artery_guard_sent(&row->batch->guard, &row->facts, row->sending.budget, row->change_id, moment);
 	else if (!row->dry_run)
 		note_status(row, moment);
 	if (is_step && row->newer == NULL)
 		plan_next_step(row, moment, &move);
+	else if (is_step)
+	{
+		ChangeRecord end = {.outcome = "superseded",.old = row->sending,.new = row->wish,.duration_ms = -1};
+
+		end.error = move.error = psprintf("superseded by change %s", row->newer);
+		move.state = end.outcome;
+		move.failures = row->failures;
+		artery_change_record(row, &end, moment);
+	}
 	artery_change_move(row, &move, moment);
-	if (is_step && row->newer != NULL)
-		artery_change_supersede(row, &row->sending, psprintf("superseded by change %s", row->newer), moment);
 }
 
 /* An attempt that spends a failure: again later, or after the last one never. */
@@ -191,8 +233,9 @@ leave_unknown(const ChangeRow *row, const ChangeSettlement *settlement, ChangeMo
 }
 
 static void
-settle_locked(ChangeRow *row, const ChangeSettlement *settlement, TimestampTz moment)
+settle_locked(ChangeRow *row, TimestampTz moment)
 {
+	const ChangeSettlement *settlement = row->task->settlement;
 	ChangeMove	move = {.run_at = DT_NOEND,.failures = row->failures,.error = settlement->error};
 	ChangeRecord record = {.old = row->from,.new = row->sending,.checks = row->checks,.response = settlement->response,
 		.error = settlement->error,.duration_ms = settlement->duration_ms
@@ -215,7 +258,7 @@ settle_locked(ChangeRow *row, const ChangeSettlement *settlement, TimestampTz mo
 	else
 	{
 		if (!row->reconcile)
-			artery_guard_release(row->tenant_id, row->change_id, row->attempt);
+			artery_guard_release(&row->batch->guard, row->change_id, row->attempt);
 		if (settlement->outcome == OUTCOME_FAILED)
 			move.state = record.outcome = "failed";
 		else if (settlement->outcome == OUTCOME_THROTTLED)

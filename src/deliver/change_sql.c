@@ -95,6 +95,16 @@ read_live(Jsonb *json, LiveState *live)
 		live->status = pnstrdup(found->val.string.val, found->val.string.len);
 }
 
+/* Judge a claim by itself. */
+static ChangeVerdict
+judge(ChangeClaim *claim, const LiveState *live)
+{
+	ChangeTask	task = {.claim = claim,.live = live,.context = CurrentMemoryContext};
+
+	artery_change_judge(&task, 1, true);
+	return task.verdict;
+}
+
 /* artery.judge_ad_change(tenant_id, change_id, attempt, live) */
 Datum
 artery_judge_ad_change(PG_FUNCTION_ARGS)
@@ -113,7 +123,7 @@ artery_judge_ad_change(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(3))
 		read_live(PG_GETARG_JSONB_P(3), &live);
 	(void) artery_tenant_get(claim.tenant_id);
-	verdict = artery_change_judge(&claim, &live);
+	verdict = judge(&claim, &live);
 	return verdict_row(fcinfo, verdict, &claim);
 }
 
@@ -134,7 +144,7 @@ artery_reserve_ad_change(PG_FUNCTION_ARGS)
 		read_live(PG_GETARG_JSONB_P(2), &live);
 	claim = artery_change_claim_one(text_to_cstring(PG_GETARG_TEXT_PP(0)), uuid_text(PG_GETARG_DATUM(1)));
 	if (claim != NULL)
-		verdict = artery_change_judge(claim, &live);
+		verdict = judge(claim, &live);
 	return verdict_row(fcinfo, verdict, claim != NULL ? claim : &none);
 }
 
@@ -144,6 +154,7 @@ artery_settle_ad_change(PG_FUNCTION_ARGS)
 {
 	ChangeClaim claim = {0};
 	ChangeSettlement settlement = {.not_before = DT_NOBEGIN,.duration_ms = -1};
+	ChangeTask	task = {.claim = &claim,.settlement = &settlement};
 	char	   *outcome;
 	int			i;
 
@@ -171,5 +182,6 @@ artery_settle_ad_change(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(6))
 		settlement.not_before = PG_GETARG_TIMESTAMPTZ(6);
 	(void) artery_tenant_get(claim.tenant_id);
-	PG_RETURN_BOOL(artery_change_settle(&claim, &settlement));
+	artery_change_settle(&task, 1, true);
+	PG_RETURN_BOOL(task.verdict != VERDICT_LOST);
 }

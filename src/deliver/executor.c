@@ -30,19 +30,16 @@
 #include "tenant/tenant.h"
 
 #define CLAIMS_PER_CALL 4		/* then HTTP gets its turn */
-#define CLAIM_INTERVAL (20 * USECS_PER_SEC / 1000)	/* while most places are taken: several at a time cost less */
+#define CLAIM_INTERVAL (20 * USECS_PER_SEC / 1000)	/* while few places are free: several at a time cost less */
 #define LONGEST_SETTLE_DELAY (30 * USECS_PER_SEC)
 #define LOCKED_WAIT (5 * USECS_PER_SEC)
 #define NO_TOKEN_WAIT 300		/* seconds; setting a token ends it at once */
-#define TOGETHER 64				/* flights that share a transaction, whose locks others wait for */
-
-typedef void (*FlightStep) (Flight *flight);
 
 static const char delivery_owner = 0;	/* its address marks our requests */
 
 static void take_answers(void);
 static void work_off(void);
-static void together(FlightStage stage, FlightStep in_transaction, FlightStep afterwards, FlightStep alone);
+static void together(FlightStage stage, FlightStep afterwards);
 static TimestampTz next_settlement(void);
 static TimestampTz claim_more(void);
 static int	claim_batch(TimestampTz *next_due);
@@ -54,8 +51,6 @@ static void on_answer(Flight *flight);
 static void warn_of_version(const HttpAnswer *answer);
 static void on_read(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed);
 static void look_once_more(Flight *flight);
-static void judge(Flight *flight);
-static void judge_alone(Flight *flight);
 static void on_judged(Flight *flight);
 static void on_written(Flight *flight, const GraphVerdict *verdict);
 static void on_verified(Flight *flight, const GraphVerdict *verdict, const Jsonb *parsed);
@@ -65,8 +60,7 @@ static void doubt(Flight *flight, const GraphVerdict *verdict, const char *error
 static char *describe(Flight *flight, const GraphVerdict *verdict);
 static void hold(Flight *flight, const char *rule, const char *error, int wait_seconds);
 static void settle(Flight *flight, ChangeOutcome outcome, const char *error, int wait_seconds);
-static void settle_in_transaction(Flight *flight);
-static void settle_alone(Flight *flight);
+static void work_alone(Flight *flight);
 
 TimestampTz
 artery_delivery_duty(void)
@@ -109,42 +103,25 @@ work_off(void)
 		if (flight->stage == FLIGHT_JUDGE)
 			guarded(flight, look_once_more);
 	}
-	together(FLIGHT_JUDGE, judge, on_judged, judge_alone);
-	together(FLIGHT_SETTLE, settle_in_transaction, artery_flight_end, settle_alone);
+	together(FLIGHT_JUDGE, on_judged);
+	together(FLIGHT_SETTLE, artery_flight_end);
 }
 
-/* Do a step for all flights at this stage in one transaction, and what follows from it after the commit. */
+/* Judge or settle all flights at this stage in one transaction, and do what follows after the commit. */
 static void
-together(FlightStage stage, FlightStep in_transaction, FlightStep afterwards, FlightStep alone)
+together(FlightStage stage, FlightStep afterwards)
 {
 	MemoryContext before = CurrentMemoryContext;
-	TimestampTz moment = artery_clock_moment();
-	Flight	   *batch[TOGETHER];
-	volatile int count = 0;
+	Flight	   *batch[FLIGHTS_TOGETHER];
+	int			count = artery_flight_batch(stage, batch);
 	volatile bool committed = false;
-	dlist_iter	iter;
 	int			i;
 
-	dlist_foreach(iter, &artery_flights)
-	{
-		Flight	   *flight = dlist_container(Flight, node, iter.cur);
-
-		if (flight->stage == stage && flight->settle_at <= moment && count < TOGETHER)
-			batch[count++] = flight;
-	}
 	if (count == 0)
 		return;
 	PG_TRY();
 	{
-		ArteryScope scope;
-
-		artery_transaction_begin(&scope, stage == FLIGHT_JUDGE ? "artery: judging changes" : "artery: settling changes");
-		for (i = 0; i < count; i++)
-		{
-			MemoryContextSwitchTo(batch[i]->context);
-			in_transaction(batch[i]);
-		}
-		artery_transaction_commit(&scope);
+		artery_flight_work(batch, count, count == 1);
 		committed = true;
 	}
 	PG_CATCH();
@@ -157,8 +134,8 @@ together(FlightStage stage, FlightStep in_transaction, FlightStep afterwards, Fl
 	MemoryContextSwitchTo(before);
 	for (i = 0; i < count; i++)
 	{
-		if (!committed)
-			guarded(batch[i], alone);
+		if (!committed || !batch[i]->done)
+			guarded(batch[i], work_alone);
 		else if (afterwards == artery_flight_end)
 			artery_flight_end(batch[i]);
 		else
@@ -190,7 +167,8 @@ claim_more(void)
 	static TimestampTz claimed_at = 0;
 	int			i;
 
-	if (artery_http_in_flight() > artery_http_free() && artery_clock_wall() < claimed_at + CLAIM_INTERVAL)
+	if (artery_flight_places() < artery_settings.http_max_in_flight / 4 &&
+		artery_clock_wall() < claimed_at + CLAIM_INTERVAL)
 		return artery_clock_moment() + CLAIM_INTERVAL;
 	claimed_at = artery_clock_wall();
 	for (i = 0; i < CLAIMS_PER_CALL; i++)
@@ -225,7 +203,7 @@ claim_batch(TimestampTz *next_due)
 	MemoryContextSwitchTo(context); /* only here: a statement leaves us in SPI's own, which ends with the scope */
 	claims = artery_change_claim(artery_flight_places(), next_due);
 	foreach(cell, claims)
-		batch = lappend(batch, artery_flight_make(lfirst(cell), context));
+		batch = lappend(batch, artery_flight_make(lfirst(cell), batch == NIL ? NULL : llast(batch), context));
 	artery_transaction_commit(&scope);
 
 	/* Only now they are ours; until here an error would have dropped them with the context. */
@@ -406,29 +384,18 @@ look_once_more(Flight *flight)
 		(void) hold_throttled(flight, NULL);	/* another answer may have taught it meanwhile */
 }
 
-/* Within a transaction: ask the guard and write down what is to be sent. */
+/* A change that could not be judged or settled together with others. */
 static void
-judge(Flight *flight)
+work_alone(Flight *flight)
 {
-	const ArteryTenant *tenant = artery_tenant_find(flight->claim.tenant_id);
+	FlightStage stage = flight->stage;
 
-	flight->halted = tenant == NULL || !tenant->settings.enabled ||
-		(tenant->settings.dry_run && !flight->claim.dry_run);
-	if (!flight->halted)
-		flight->verdict = artery_change_judge(&flight->claim, &flight->live);
-}
-
-static void
-judge_alone(Flight *flight)
-{
-	ArteryScope scope;
-
-	artery_transaction_begin(&scope, "artery: judging a change");
+	artery_flight_work(&flight, 1, true);
 	MemoryContextSwitchTo(flight->context);
-	judge(flight);
-	artery_transaction_commit(&scope);
-	MemoryContextSwitchTo(flight->context);
-	on_judged(flight);
+	if (stage == FLIGHT_JUDGE)
+		on_judged(flight);
+	else
+		artery_flight_end(flight);
 }
 
 /* What is to be sent is written down; only now it is sent. */
@@ -574,26 +541,4 @@ settle(Flight *flight, ChangeOutcome outcome, const char *error, int wait_second
 		settlement->not_before = artery_clock_moment() + wait_seconds * USECS_PER_SEC;
 	flight->stage = FLIGHT_SETTLE;
 	flight->settle_at = 0;
-}
-
-static void
-settle_in_transaction(Flight *flight)
-{
-	ChangeSettlement *settlement = &flight->settlement;
-
-	if (settlement->not_before == DT_NOEND && !artery_throttle_stands(flight->claim.tenant_id, settlement->rule))
-		settlement->not_before = artery_clock_moment();
-	(void) artery_change_settle(&flight->claim, settlement);
-}
-
-static void
-settle_alone(Flight *flight)
-{
-	ArteryScope scope;
-
-	artery_transaction_begin(&scope, "artery: settling a change");
-	MemoryContextSwitchTo(flight->context);
-	settle_in_transaction(flight);
-	artery_transaction_commit(&scope);
-	artery_flight_end(flight);
 }

@@ -1,12 +1,15 @@
 /*
  * flight.c
- *		A claimed change on its way: made, launched, ended.
+ *		A claimed change on its way: made, launched, judged and settled with
+ *		others, ended.
  */
 #include "artery.h"
 
 #include "utils/memutils.h"
 
 #include "deliver/flight.h"
+#include "runtime/clock.h"
+#include "runtime/dbtx.h"
 #include "runtime/guc.h"
 #include "tenant/tenant.h"
 
@@ -26,8 +29,23 @@ copy_numeric(Numeric value)
 	return value == NULL ? NULL : DatumGetNumericCopy(NumericGetDatum(value));
 }
 
+static void
+read_credentials(Flight *flight, const Flight *sibling)
+{
+	const char *tenant_id = flight->claim.tenant_id;
+
+	if (sibling != NULL && strcmp(sibling->claim.tenant_id, tenant_id) == 0)
+	{
+		flight->credentials.token = copy_text(sibling->credentials.token);
+		flight->credentials.app_secret = copy_text(sibling->credentials.app_secret);
+		return;
+	}
+	flight->credentials.token = artery_tenant_secret(tenant_id, "meta_access_token", NULL);
+	flight->credentials.app_secret = artery_tenant_secret(tenant_id, "meta_app_secret", NULL);
+}
+
 Flight *
-artery_flight_make(const ChangeClaim *claim, MemoryContext parent)
+artery_flight_make(const ChangeClaim *claim, const Flight *sibling, MemoryContext parent)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "artery flight", ALLOCSET_SMALL_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
@@ -47,8 +65,7 @@ artery_flight_make(const ChangeClaim *claim, MemoryContext parent)
 	flight->claim.budget = copy_numeric(claim->budget);
 	flight->claim.sending_budget = copy_numeric(claim->sending_budget);
 	flight->claim.status = copy_text(claim->status);
-	flight->credentials.token = artery_tenant_secret(claim->tenant_id, "meta_access_token", NULL);
-	flight->credentials.app_secret = artery_tenant_secret(claim->tenant_id, "meta_app_secret", NULL);
+	read_credentials(flight, sibling);
 	flight->subject.tenant_id = flight->claim.tenant_id;
 	flight->subject.account_id = flight->claim.account_id;
 	flight->subject.app_id = tenant == NULL ? NULL : copy_text(tenant->settings.meta_app_id);
@@ -85,4 +102,109 @@ artery_flight_places(void)
 	dlist_foreach(iter, &artery_flights)
 		flights++;
 	return Min(artery_http_free(), Max(artery_settings.http_max_in_flight - flights, 0));
+}
+
+static int
+compare_tenants(const Flight *a, const Flight *b)
+{
+	return strcmp(a->claim.tenant_id, b->claim.tenant_id);
+}
+
+int
+artery_flight_batch(FlightStage stage, Flight **batch)
+{
+	TimestampTz moment = artery_clock_moment();
+	int			count = 0;
+	int			i;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &artery_flights)
+	{
+		Flight	   *flight = dlist_container(Flight, node, iter.cur);
+
+		if (flight->stage != stage || flight->settle_at > moment || count == FLIGHTS_TOGETHER)
+			continue;
+		/* of one tenant in the order in which they were claimed */
+		for (i = count++; i > 0 && compare_tenants(batch[i - 1], flight) > 0; i--)
+			batch[i] = batch[i - 1];
+		batch[i] = flight;
+	}
+	return count;
+}
+
+/* Flights of one tenant: ask the guard, and write down what is to be sent. */
+static void
+judge(Flight **flights, int count, bool wait)
+{
+	const ArteryTenant *tenant = artery_tenant_find(flights[0]->claim.tenant_id);
+	ChangeTask	tasks[FLIGHTS_TOGETHER];
+	Flight	   *judged[FLIGHTS_TOGETHER];
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < count; i++)
+	{
+		Flight	   *flight = flights[i];
+
+		flight->halted = tenant == NULL || !tenant->settings.enabled ||
+			(tenant->settings.dry_run && !flight->claim.dry_run);
+		flight->done = flight->halted;
+		if (flight->halted)
+			continue;
+		memset(&tasks[n], 0, sizeof(ChangeTask));
+		tasks[n].claim = &flight->claim;
+		tasks[n].live = &flight->live;
+		tasks[n].context = flight->context;
+		judged[n++] = flight;
+	}
+	artery_change_judge(tasks, n, wait);
+	for (i = 0; i < n; i++)
+	{
+		judged[i]->verdict = tasks[i].verdict;
+		judged[i]->done = tasks[i].done;
+	}
+}
+
+/* Flights of one tenant: write down what became of them. */
+static void
+settle(Flight **flights, int count, bool wait)
+{
+	ChangeTask	tasks[FLIGHTS_TOGETHER];
+	int			i;
+
+	for (i = 0; i < count; i++)
+	{
+		ChangeSettlement *settlement = &flights[i]->settlement;
+
+		if (settlement->not_before == DT_NOEND &&
+			!artery_throttle_stands(flights[i]->claim.tenant_id, settlement->rule))
+			settlement->not_before = artery_clock_moment();
+		memset(&tasks[i], 0, sizeof(ChangeTask));
+		tasks[i].claim = &flights[i]->claim;
+		tasks[i].settlement = settlement;
+	}
+	artery_change_settle(tasks, count, wait);
+	for (i = 0; i < count; i++)
+		flights[i]->done = tasks[i].done;
+}
+
+void
+artery_flight_work(Flight **batch, int count, bool wait)
+{
+	bool		is_judging = batch[0]->stage == FLIGHT_JUDGE;
+	ArteryScope scope;
+	int			begin;
+	int			end;
+
+	artery_transaction_begin(&scope, is_judging ? "artery: judging changes" : "artery: settling changes");
+	for (begin = 0; begin < count; begin = end)
+	{
+		for (end = begin + 1; end < count && compare_tenants(batch[begin], batch[end]) == 0; end++)
+			;
+		if (is_judging)
+			judge(batch + begin, end - begin, wait);
+		else
+			settle(batch + begin, end - begin, wait);
+	}
+	artery_transaction_commit(&scope);
 }

@@ -37,10 +37,16 @@ typedef struct Flight
 	LiveState	live;			/* in FLIGHT_JUDGE: what was read */
 	bool		halted;			/* the tenant was turned off meanwhile; else */
 	ChangeVerdict verdict;		/* of the judgement */
+	bool		done;			/* judged or settled; false: it has to be tried alone */
 	ChangeSettlement settlement;	/* in FLIGHT_SETTLE */
 	TimestampTz settle_at;		/* not before; 0: as soon as may be */
 	int64		settle_delay;	/* until the next try, should this one fail */
 } Flight;
+
+typedef void (*FlightStep) (Flight *flight);
+
+/* The most flights that share a transaction, whose locks others wait for. */
+#define FLIGHTS_TOGETHER 64
 
 /* All flights of this worker. */
 extern dlist_head artery_flights;
@@ -48,12 +54,24 @@ extern dlist_head artery_flights;
 /*
  * Make a flight of a claim, within the claiming transaction: its context is a
  * child of parent. It counts as one only once it is launched, after the commit.
+ * What the tenant signs with is taken from a sibling of the same claiming (NULL:
+ * there is none) if that is of the same tenant.
  */
-extern Flight *artery_flight_make(const ChangeClaim *claim, MemoryContext parent);
+extern Flight *artery_flight_make(const ChangeClaim *claim, const Flight *sibling, MemoryContext parent);
 extern void artery_flight_launch(Flight *flight);
 
 /* Wipe what it signed with, and forget it. */
 extern void artery_flight_end(Flight *flight);
+
+/* Flights at a stage whose time has come, tenant by tenant; returns how many there are, at most FLIGHTS_TOGETHER. */
+extern int	artery_flight_batch(FlightStage stage, Flight **batch);
+
+/*
+ * Judge (FLIGHT_JUDGE) or settle (FLIGHT_SETTLE) flights at the same stage in one
+ * transaction, with its errors. With wait, which is for one alone, it is done;
+ * else some may be left because somebody holds what they need.
+ */
+extern void artery_flight_work(Flight **batch, int count, bool wait);
 
 /* How many more may be launched: each needs a place for its next request, whether one is under way or not. */
 extern int	artery_flight_places(void);

@@ -37,30 +37,29 @@ typedef struct OwnerFacts
 	TimestampTz day_ends;
 } OwnerFacts;
 
+static ArteryStatement select_account = {
+	"SELECT x.currency, x.min_daily_budget, COALESCE(x.account_status, 1), x.time_zone FROM artery.ad_account x "
+	" WHERE x.tenant_id = $1 AND x.account_id = COALESCE($2, x.account_id) ORDER BY x.synced_at DESC LIMIT 1",
+	2, {TEXTOID, TEXTOID}, NULL
+};
 static ArteryStatement select_facts = {
-	"SELECT o.status, o.learning_status, o.currency, a.currency, GREATEST(o.minimum, a.min_daily_budget), "
-	"       COALESCE(a.account_status, 1), a.time_zone, o.spend_day, o.spend_today "
-	"  FROM (SELECT) one "
-	"  LEFT JOIN artery.budget_owner o ON o.tenant_id = $1 AND o.budget_owner_id = $2 "
-	"  LEFT JOIN LATERAL (SELECT * FROM artery.ad_account x "
-	"         WHERE x.tenant_id = $1 AND x.account_id = COALESCE($3, x.account_id) "
-	"         ORDER BY x.synced_at DESC LIMIT 1) a ON true",
-	3, {TEXTOID, TEXTOID, TEXTOID}, NULL
+	"SELECT o.status, o.learning_status, o.currency, o.minimum, o.spend_day, o.spend_today, "
+	"       (SELECT pg_catalog.sum(d.spend) FROM artery.ad_state s "
+	"          JOIN artery.ad_day d ON d.tenant_id = $1 AND d.ad_id = s.ad_id AND d.day = $4 "
+	"         WHERE s.tenant_id = $1 AND s.budget_owner_id = r.owner_id) "
+	"  FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY r(target_id, owner_id, n) "
+	"  LEFT JOIN artery.budget_owner o ON o.tenant_id = $1 AND o.budget_owner_id = r.target_id "
+	" ORDER BY r.n",
+	4, {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, DATEOID}, NULL
 };
-static ArteryStatement select_spend = {
-	"SELECT pg_catalog.sum(d.spend) FROM artery.ad_state s "
-	"  JOIN artery.ad_day d ON d.tenant_id = $1 AND d.ad_id = s.ad_id AND d.day = $3 "
-	" WHERE s.tenant_id = $1 AND s.budget_owner_id = $2",
-	3, {TEXTOID, TEXTOID, DATEOID}, NULL
-};
-static ArteryStatement select_pausing = {
-	"SELECT p.budget_owner_id FROM artery.budget_owner p "
-	" WHERE p.tenant_id = $1 AND p.paused_at IS NOT NULL "
-	"   AND (p.budget_owner_id = ANY (ARRAY[$2, $3]) "
-	"        OR EXISTS (SELECT FROM artery.ad_state a WHERE a.tenant_id = $1 AND a.ad_id = $2 "
-	"                      AND p.budget_owner_id = ANY (ARRAY[a.adset_id, a.budget_owner_id]))) "
-	" LIMIT 1",
-	3, {TEXTOID, TEXTOID, TEXTOID}, NULL
+static ArteryStatement select_paused = {
+	"SELECT (SELECT p.budget_owner_id FROM artery.budget_owner p "
+	"         WHERE p.tenant_id = $1 AND p.paused_at IS NOT NULL "
+	"           AND (p.budget_owner_id = ANY (ARRAY[r.target_id, r.campaign_id]) "
+	"                OR EXISTS (SELECT FROM artery.ad_state a WHERE a.tenant_id = $1 AND a.ad_id = r.target_id "
+	"                              AND p.budget_owner_id = ANY (ARRAY[a.adset_id, a.budget_owner_id]))) LIMIT 1) "
+	"  FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY r(target_id, campaign_id, n) ORDER BY r.n",
+	3, {TEXTOID, TEXTARRAYOID, TEXTARRAYOID}, NULL
 };
 static ArteryStatement select_keeper = {
 	"SELECT artery.budget_keeper($1, $2, $3)", 3, {TEXTOID, TEXTOID, TEXTOID}, NULL
@@ -99,7 +98,8 @@ static ArteryStatement select_sum = {
 	3, {TEXTOID, TEXTOID, TEXTOID}, NULL
 };
 
-static void load_facts(const GuardRequest *request, TimestampTz moment, OwnerFacts *facts);
+static void load_account(const ArteryTenant *tenant, TimestampTz moment, OwnerFacts *account, int32 *today);
+static void load_owner(const OwnerFacts *account, int32 today, int row, OwnerFacts *facts);
 static void judge_switches(const GuardRequest *request, TimestampTz moment, GuardVerdict *verdict);
 static void judge_account(const GuardRequest *request, const OwnerFacts *facts, GuardVerdict *verdict,
 						  StringInfo checks);
@@ -123,26 +123,24 @@ amount_text(Numeric amount)
 void
 artery_owner_judge(const GuardRequest *request, TimestampTz moment, GuardVerdict *verdict, StringInfo checks)
 {
-	OwnerFacts	facts;
-	const char *status;
+	const OwnerFacts *facts = request->facts->owner;
+	const char *status = request->live_status != NULL ? request->live_status : facts->status;
 	bool		increase;
 
-	load_facts(request, moment, &facts);
-	status = request->live_status != NULL ? request->live_status : facts.status;
 	if (status != NULL && (strcmp(status, "ARCHIVED") == 0 || strcmp(status, "DELETED") == 0))
 	{
 		verdict->allowed = false;
 		verdict->refused = psprintf("the object is %s", strcmp(status, "DELETED") == 0 ? "deleted" : "archived");
 		return;
 	}
-	judge_account(request, &facts, verdict, checks);
+	judge_account(request, facts, verdict, checks);
 	if (request->target != NULL)
 	{
 		increase = request->in_force == NULL || compare(request->target, request->in_force) > 0;
-		judge_floor(request, &facts, verdict, checks);
+		judge_floor(request, facts, verdict, checks);
 		judge_owner_cap(request, verdict, checks);
-		if (increase && request->tenant->settings.hold_while_learning && facts.learning_status != NULL &&
-			strcmp(facts.learning_status, "LEARNING") == 0)
+		if (increase && request->tenant->settings.hold_while_learning && facts->learning_status != NULL &&
+			strcmp(facts->learning_status, "LEARNING") == 0)
 		{
 			appendStringInfoString(checks, ", \"learning\": {\"allowed\": false, \"learning_status\": \"LEARNING\"}");
 			artery_guard_block(verdict, "learning", DT_NOEND);
@@ -166,48 +164,99 @@ day_text(int32 day)
 	return psprintf("%04d-%02d-%02d", year, month, month_day);
 }
 
-static void
-load_facts(const GuardRequest *request, TimestampTz moment, OwnerFacts *facts)
+void
+artery_owner_load(const ArteryTenant *tenant, GuardFacts **facts, int count, TimestampTz moment)
 {
-	const TenantSettings *settings = &request->tenant->settings;
-	Datum		values[3];
-	char		nulls[] = "   ";
+	OwnerFacts	account;
+	ArteryRows	names;
+	Datum		values[4];
+	int32		today;
+	int			i;
+
+	load_account(tenant, moment, &account, &today);
+	artery_rows_init(&names, 2);
+	for (i = 0; i < count; i++)
+	{
+		artery_rows_add(&names);
+		artery_rows_put_text(&names, 0, facts[i]->target_id);
+		if (facts[i]->is_budget)
+			artery_rows_put_text(&names, 1, facts[i]->target_id);
+	}
+	values[0] = CStringGetTextDatum(tenant->tenant_id);
+	values[1] = artery_rows_column(&names, 0, TEXTOID);
+	values[2] = artery_rows_column(&names, 1, TEXTOID);
+	values[3] = DateADTGetDatum(today);
+	(void) artery_execute(&select_facts, values, NULL, false, 0);
+	for (i = 0; i < count; i++)
+	{
+		facts[i]->owner = palloc(sizeof(OwnerFacts));
+		load_owner(&account, today, i, facts[i]->owner);
+	}
+	artery_owner_load_paused(tenant->tenant_id, facts, count);
+}
+
+/* What is the same for all objects of the account. */
+static void
+load_account(const ArteryTenant *tenant, TimestampTz moment, OwnerFacts *account, int32 *today)
+{
+	const TenantSettings *settings = &tenant->settings;
+	const char *time_zone = settings->time_zone;
+	Datum		values[2];
+	char		nulls[] = "  ";
+
+	memset(account, 0, sizeof(OwnerFacts));
+	account->account_status = ACCOUNT_ACTIVE;
+	values[0] = CStringGetTextDatum(tenant->tenant_id);
+	if (settings->meta_ad_account_id != NULL)
+		values[1] = CStringGetTextDatum(settings->meta_ad_account_id);
+	else
+		nulls[1] = 'n';
+	if (artery_execute(&select_account, values, nulls, false, 1) == 1)
+	{
+		bool		isnull;
+		Datum		minimum = artery_field(0, 2, &isnull);
+
+		account->account_currency = artery_field_text(0, 1);
+		account->minimum = isnull ? NULL : DatumGetNumericCopy(minimum);
+		account->account_status = (int) artery_field_int64(0, 3);
+		if (!artery_field_null(0, 4))
+			time_zone = artery_field_text(0, 4);
+	}
+	*today = artery_owner_day(moment, time_zone, &account->day_ends);
+	account->day = day_text(*today);
+}
+
+/* The greater of two amounts, either of which may be NULL. */
+static Numeric
+greater(Numeric known, Datum other, bool isnull)
+{
+	if (isnull || (known != NULL && compare(known, DatumGetNumeric(other)) >= 0))
+		return known;
+	return DatumGetNumericCopy(other);
+}
+
+/* A row of select_facts, beside the account's own facts. */
+static void
+load_owner(const OwnerFacts *account, int32 today, int row, OwnerFacts *facts)
+{
 	bool		isnull;
 	Datum		field;
-	char	   *time_zone;
-	int32		today;
-	bool		is_today;
+	Datum		day;
 
-	memset(facts, 0, sizeof(OwnerFacts));
-	values[0] = CStringGetTextDatum(request->tenant->tenant_id);
-	values[1] = CStringGetTextDatum(request->target_id);
-	if (settings->meta_ad_account_id != NULL)
-		values[2] = CStringGetTextDatum(settings->meta_ad_account_id);
-	else
-		nulls[2] = 'n';
-	(void) artery_execute(&select_facts, values, nulls, false, 0);
-	facts->status = artery_field_text(0, 1);
-	facts->learning_status = artery_field_text(0, 2);
-	facts->currency = artery_field_text(0, 3);
-	facts->account_currency = artery_field_text(0, 4);
-	field = artery_field(0, 5, &isnull);
-	facts->minimum = isnull ? NULL : DatumGetNumericCopy(field);
-	facts->account_status = (int) artery_field_int64(0, 6);
-	time_zone = artery_field_text(0, 7);
-	today = artery_owner_day(moment, time_zone != NULL ? time_zone : settings->time_zone, &facts->day_ends);
-	facts->day = day_text(today);
-	field = artery_field(0, 8, &isnull);
-	is_today = !isnull && DatumGetDateADT(field) == today;
-	field = artery_field(0, 9, &isnull);
-	facts->spend_today = isnull || !is_today ? NULL : DatumGetNumericCopy(field);
-
-	if (request->target == NULL)
-		return;
-	values[2] = DateADTGetDatum(today);
-	(void) artery_execute(&select_spend, values, NULL, false, 0);
-	field = artery_field(0, 1, &isnull);
-	if (!isnull && (facts->spend_today == NULL || compare(DatumGetNumeric(field), facts->spend_today) > 0))
-		facts->spend_today = DatumGetNumericCopy(field);
+	*facts = *account;
+	facts->status = artery_field_text(row, 1);
+	facts->learning_status = artery_field_text(row, 2);
+	facts->currency = artery_field_text(row, 3);
+	field = artery_field(row, 4, &isnull);
+	facts->minimum = greater(account->minimum, field, isnull);
+	day = artery_field(row, 5, &isnull);
+	if (!isnull && DatumGetDateADT(day) == today)
+	{
+		field = artery_field(row, 6, &isnull);
+		facts->spend_today = greater(NULL, field, isnull);
+	}
+	field = artery_field(row, 7, &isnull);
+	facts->spend_today = greater(facts->spend_today, field, isnull);
 }
 
 /* What people switched off; told before anything else, since only people can end it. */
@@ -217,7 +266,7 @@ judge_switches(const GuardRequest *request, TimestampTz moment, GuardVerdict *ve
 	const char *rule = NULL;
 
 	verdict->look_at = 0;
-	if (artery_owner_pausing(request->tenant->tenant_id, request->target_id, request->campaign_id) != NULL)
+	if (request->facts->paused != NULL)
 	{
 		rule = "owner_paused";
 		verdict->look_at = DT_NOEND;
@@ -365,15 +414,26 @@ judge_tenant_cap(const GuardRequest *request, GuardVerdict *verdict, StringInfo 
 	artery_guard_block(verdict, "tenant_cap", DT_NOEND);
 }
 
-char *
-artery_owner_pausing(const char *tenant_id, const char *target_id, const char *campaign_id)
+void
+artery_owner_load_paused(const char *tenant_id, GuardFacts **facts, int count)
 {
+	ArteryRows	names;
 	Datum		values[3];
+	int			i;
 
+	artery_rows_init(&names, 2);
+	for (i = 0; i < count; i++)
+	{
+		artery_rows_add(&names);
+		artery_rows_put_text(&names, 0, facts[i]->target_id);
+		artery_rows_put_text(&names, 1, facts[i]->campaign_id);
+	}
 	values[0] = CStringGetTextDatum(tenant_id);
-	values[1] = CStringGetTextDatum(target_id);
-	values[2] = CStringGetTextDatum(campaign_id);
-	return artery_execute(&select_pausing, values, NULL, false, 1) == 0 ? NULL : artery_field_text(0, 1);
+	values[1] = artery_rows_column(&names, 0, TEXTOID);
+	values[2] = artery_rows_column(&names, 1, TEXTOID);
+	(void) artery_execute(&select_paused, values, NULL, false, 0);
+	for (i = 0; i < count; i++)
+		facts[i]->paused = artery_field_text(i, 1);
 }
 
 char *

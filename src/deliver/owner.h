@@ -26,15 +26,18 @@
 #include "deliver/guard_check.h"
 
 /*
- * Judge a request that the other rules were asked about; adds to the verdict
+ * Judge a request, with its facts, that the other rules were asked about; adds to the verdict
  * and to the text of its checks. The caller is inside a scope. An increase
  * under daily_budget takes a lock of the tenant's until the transaction ends.
  */
 extern void artery_owner_judge(const GuardRequest *request, TimestampTz moment, GuardVerdict *verdict,
 							   StringInfo checks);
 
-/* The paused ad set or campaign that the target is or belongs to, palloc'd; NULL if there is none. */
-extern char *artery_owner_pausing(const char *tenant_id, const char *target_id, const char *campaign_id);
+/* Read what owners and the account tell of these targets, into facts->owner, and facts->paused. */
+extern void artery_owner_load(const ArteryTenant *tenant, GuardFacts **facts, int count, TimestampTz moment);
+
+/* facts->paused alone. */
+extern void artery_owner_load_paused(const char *tenant_id, GuardFacts **facts, int count);
 
 /* The object that keeps a budget owner's budget by what was seen last, palloc'd. */
 extern char *artery_owner_keeper(const char *tenant_id, const char *campaign_id, const char *budget_owner_id);

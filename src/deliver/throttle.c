@@ -476,18 +476,21 @@ slowing(const ArteryTenant *tenant, ThrottleKind kind, TimestampTz moment)
 }
 
 TimestampTz
-artery_throttle_next(const ArteryTenant *tenant)
+artery_throttle_next(const ArteryTenant *tenant, bool *slowed)
 {
 	TimestampTz moment = artery_clock_moment();
 	TimestampTz next = DT_NOBEGIN;
 	int			kind;
 
+	*slowed = false;
 	for (kind = THROTTLE_APP_USAGE; kind <= THROTTLE_ACCOUNT_USAGE && throttles != NIL; kind++)
 	{
 		const Throttle *known = slowing(tenant, (ThrottleKind) kind, moment);
 
-		if (known != NULL)
-			next = Max(next, find_pace(known)->next_at);
+		if (known == NULL)
+			continue;
+		*slowed = true;
+		next = Max(next, find_pace(known)->next_at);
 	}
 	return next;
 }

@@ -54,10 +54,10 @@ extern bool artery_throttle_stands(const char *tenant_id, const char *rule);
 extern void artery_throttle_load(void);
 
 /*
- * From 75 % of a quota on the changes of a tenant are spaced out: when may its
- * next one begin (DT_NOBEGIN: at once)? And tell that one begins.
+ * From 75 % of a quota on the changes of a tenant are spaced out (*slowed): when
+ * may its next one begin (DT_NOBEGIN: at once)? And tell that one begins.
  */
-extern TimestampTz artery_throttle_next(const ArteryTenant *tenant);
+extern TimestampTz artery_throttle_next(const ArteryTenant *tenant, bool *slowed);
 extern void artery_throttle_begun(const ArteryTenant *tenant, TimestampTz moment);
 
 #endif							/* ARTERY_DELIVER_THROTTLE_H */

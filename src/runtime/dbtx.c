@@ -59,6 +59,22 @@ artery_scope_enter(ArteryScope *scope)
 }
 
 void
+artery_scope_enter_lookups(ArteryScope *scope)
+{
+	static const char *const pinned[][2] = {
+		{"plan_cache_mode", "force_generic_plan"}, {"enable_seqscan", "off"}, {"enable_bitmapscan", "off"},
+		{"enable_hashjoin", "off"}, {"enable_mergejoin", "off"}, {"jit", "off"}
+	};
+	int			i;
+
+	artery_scope_enter(scope);
+	if (scope->guc_nest == 0)
+		scope->guc_nest = NewGUCNestLevel();
+	for (i = 0; i < (int) lengthof(pinned); i++)
+		(void) set_config_option(pinned[i][0], pinned[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
 artery_scope_leave(ArteryScope *scope)
 {
 	if (SPI_finish() != SPI_OK_FINISH)

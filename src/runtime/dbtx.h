@@ -44,6 +44,13 @@ extern void artery_scope_enter(ArteryScope *scope);
 extern void artery_scope_leave(ArteryScope *scope);
 
 /*
+ * Enter a scope whose statements look up a few rows each by their keys, in
+ * tables that grow. A plan made while a table was empty would read all of it;
+ * here plans are made for any size, once, and kept.
+ */
+extern void artery_scope_enter_lookups(ArteryScope *scope);
+
+/*
  * Run a statement; returns the number of rows processed, with the rows, if
  * any, in SPI_tuptable. nulls as in SPI_execute_plan ('n' is NULL) or NULL;
  * read_only for plain reads on the snapshot of the caller; limit 0 is none.

@@ -50,6 +50,7 @@ typedef struct Duty
 {
 	const char *name;
 	WorkerDuty	run;
+	bool		asks;			/* has HTTP requests under way, so answers wake it, too */
 	TimestampTz due_at;			/* wall time; DT_NOEND: only when woken */
 	int			error_delay_ms; /* 0: the last call went well */
 } Duty;
@@ -64,11 +65,11 @@ typedef enum ExtensionState
 PGDLLEXPORT void artery_worker_main(Datum arg);
 
 static Duty duties[] = {
-	{"delivery", artery_delivery_duty, 0, 0},
-	{"jobs", artery_job_duty, 0, 0},
-	{"calibration", artery_calibration_duty, 0, 0},
-	{"sync", artery_sync_duty, 0, 0},
-	{"retention", artery_retention_duty, 0, 0},
+	{"delivery", artery_delivery_duty, true, 0, 0},
+	{"jobs", artery_job_duty, false, 0, 0},
+	{"calibration", artery_calibration_duty, false, 0, 0},
+	{"sync", artery_sync_duty, true, 0, 0},
+	{"retention", artery_retention_duty, false, 0, 0},
 };
 
 static ArteryWorkerSlot *slot = NULL;
@@ -103,15 +104,15 @@ artery_worker_main(Datum arg)
 	{
 		TimestampTz next;
 		bool		went_well = true;
+		bool		answered;
 		int			i;
 
 		obey();
-		if (artery_http_pump())
-			woken = true;
+		answered = artery_http_pump();
 		next = look_after_extension(woken);
 		for (i = 0; i < (int) lengthof(duties) && extension == EXTENSION_READY; i++)
 		{
-			if (woken || duties[i].due_at <= artery_clock_wall())
+			if (woken || (answered && duties[i].asks) || duties[i].due_at <= artery_clock_wall())
 				duties[i].due_at = run_duty(&duties[i]);
 			next = Min(next, duties[i].due_at);
 			went_well &= duties[i].error_delay_ms == 0;
