@@ -107,13 +107,14 @@ run_perl() {
     [ -n "$files" ] || return 0
     rm -rf "$copy"
     mkdir "$copy"
+    { cat "$work/stage.conf" && echo "log_min_messages = debug5"; } >"$work/test.conf"
     cp -r sql src test demo setup Makefile artery.control "$copy/"
     [ "$(id -u)" != 0 ] || chown -R postgres "$copy"
     pgxs=$(dirname "$(dirname "$("$PG_CONFIG" --pgxs)")")
     run_tap t as_server timeout 1100 env -C "$copy" -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE \
         PATH="$("$PG_CONFIG" --bindir):$PATH" PERL5LIB="$pgxs/test/perl:$copy/test/t" \
         PG_REGRESS="$pgxs/test/regress/pg_regress" TESTDIR="$copy" TESTDATADIR="$copy/tmp_check" \
-        TESTLOGDIR="$copy/tmp_check/log" ARTERY_TEST_CONF="$work/stage.conf" \
+        TESTLOGDIR="$copy/tmp_check/log" ARTERY_TEST_CONF="$work/test.conf" \
         perl setup/tap.pl $(paths test/t "$files" pl)
     [ "${counts#counts: * }" = "0 ${counts##* }" ] || tail -n 20 "$copy"/tmp_check/log/regress_log_*
 }
@@ -125,6 +126,22 @@ run_readme() {
     say "README.md"
     { setup/readme.sh check 2>&1 || echo "not ok - README.md: its parts could not be made"; } | watch readme
     count_lines readme
+}
+
+# Nor may any of the servers, all at their most talkative, have told a secret; nor
+# does what they hold, as it would be dumped.
+run_secret_check() {
+    say "secrets"
+    mkdir -p "$log/dumps"
+    for database in $(psql -qXAt -d postgres -c "SELECT datname FROM pg_database WHERE datallowconn" 2>/dev/null); do
+        pg_dump -f "$log/dumps/$database.sql" "$database" || echo "not ok - $database could not be dumped"
+    done 2>&1 | watch dumps
+    count_lines dumps
+    [ ! -d "$copy/tmp_check/log" ] || cp "$copy"/tmp_check/log/*.log "$log/dumps/"
+    cp "$work/server.log" "$log/dumps/"
+    setup/secrets.sh "$log/dumps" | watch secrets
+    count_lines secrets
+    rm -rf "$log/dumps"
 }
 
 # Whatever the tests said: no process of the server may have died.
@@ -146,6 +163,9 @@ mkdir -p "$work"
 rm -rf "$log"
 mkdir "$log"
 rm -f "$work/server.log"
+ARTERY_EXTRA_CONF="${ARTERY_EXTRA_CONF:-}
+log_min_messages = debug5"
+export ARTERY_EXTRA_CONF
 step "building and starting a cluster" setup/cluster.sh fresh
 eval "$(setup/cluster.sh env)"
 
@@ -155,6 +175,7 @@ run_regress isolation ISOLATION REGRESS 'test/specs/*.spec'
 run_pgtap
 run_perl
 run_readme
+run_secret_check
 run_crash_check
 
 say "result"

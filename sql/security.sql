@@ -20,7 +20,7 @@ BEGIN
          WHERE c.relnamespace = 'artery'::pg_catalog.regnamespace AND c.relkind = ANY (ARRAY['r', 'p']::"char"[])
     LOOP
         EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', v_table);
-        IF v_table <> 'artery.tenant_secret'::pg_catalog.regclass THEN
+        IF v_table <> ALL (ARRAY['artery.tenant_secret', 'artery.tenant_salt']::pg_catalog.regclass[]) THEN
             EXECUTE pg_catalog.format(
                 'CREATE POLICY tenant_isolation ON %s USING (artery.tenant_visible(tenant_id)) '
                 'WITH CHECK (artery.tenant_visible(tenant_id))', v_table);

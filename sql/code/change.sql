@@ -125,6 +125,11 @@ BEGIN
            run_at = artery.now() + make_interval(secs => (v_least + random() * (v_most - v_least)) / 1000)
      WHERE c.tenant_id = change.tenant_id AND c.change_id = change.change_id;
     PERFORM artery.wake_worker();
+    IF NOT current_setting('artery.enabled')::boolean THEN
+        RAISE NOTICE 'artery.enabled is off: nothing is sent until it is on';
+    ELSIF NOT (v_settings ->> 'enabled')::boolean THEN
+        RAISE NOTICE 'tenant "%" is not enabled: nothing is sent until it is', change.tenant_id;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION artery.let_change_run(artery.ad_change, text, text) IS
@@ -431,6 +436,14 @@ SELECT c.tenant_id, c.change_id, c.campaign_id, c.adset_id, c.ad_id, c.budget_ow
    AND c.state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'unknown']);
 COMMENT ON VIEW artery.v_pending_changes IS
 'Open changes: what waits for approval, for its time, for the guard (rule, numbers, when it can pass), and how far a ramp has come.';
+
+CREATE OR REPLACE VIEW artery.v_failed_changes WITH (security_barrier) AS
+SELECT c.tenant_id, c.change_id, c.campaign_id, c.target_id, c.change_type, c.old_value, c.new_value, c.reached_value,
+       c.last_error, c.failures, c.attempt, c.dry_run, c.triggered_by, c.reason, c.approved_by, c.created_at, c.settled_at AS failed_at
+  FROM artery.ad_change c
+ WHERE c.state = 'failed' AND artery.tenant_visible(c.tenant_id);
+COMMENT ON VIEW artery.v_failed_changes IS
+'Changes that failed for good, with the reason; retry_ad_change revives one, retention forgets them by age.';
 
 CREATE OR REPLACE VIEW artery.v_recent_budget_changes WITH (security_barrier) AS
 SELECT h.tenant_id, h.campaign_id, h.target_id AS budget_owner_id, h.change_id, h.change_type, h.outcome,

@@ -23,12 +23,13 @@ BEGIN
         RAISE EXCEPTION 'roles are bound to tenant "%"', OLD.tenant_id
             USING ERRCODE = '23503', HINT = 'Without their bindings they might see all tenants: use artery.revoke_tenant() first.';
     END IF;
+    DELETE FROM artery.tenant_salt s WHERE s.tenant_id = OLD.tenant_id;
     DELETE FROM artery.tenant_portal p WHERE p.tenant_id = OLD.tenant_id;
     DELETE FROM artery.synthetic_revenue_config c WHERE c.tenant_id = OLD.tenant_id;
     RETURN OLD;
 END
 $$;
-COMMENT ON FUNCTION artery.tenant_deleted() IS 'Takes a deleted tenant''s portals and stage values along; refuses while roles are bound to it.';
+COMMENT ON FUNCTION artery.tenant_deleted() IS 'Takes a deleted tenant''s portals, stage values and salt along; refuses while roles are bound to it.';
 
 CREATE TRIGGER tenant_deleted BEFORE DELETE ON artery.tenant
     FOR EACH ROW EXECUTE FUNCTION artery.tenant_deleted();

@@ -22,6 +22,7 @@
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
 #include "capture/identity.h"
+#include "capture/privacy.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 
@@ -123,6 +124,7 @@ static ArteryStatement enqueue_decision = {
 };
 
 static bool store(ArteryStatement *statement, Conversion *conversion);
+static void forget_erased(Conversion *conversion);
 static bool has_traces(const Conversion *conversion);
 static bool complete_traces(Conversion *conversion);
 static void fill_results(Conversion *conversion, const Attribution *attribution);
@@ -167,10 +169,12 @@ void
 artery_attribution_run(Conversion *conversion)
 {
 	Attribution attribution;
-	bool		own_traces = has_traces(conversion);
+	bool		own_traces;
 	instr_time	start;
 	instr_time	duration;
 
+	forget_erased(conversion);
+	own_traces = has_traces(conversion);
 	INSTR_TIME_SET_CURRENT(start);
 	if (own_traces || !artery_search_inherit(conversion->values, conversion->nulls, &attribution))
 	{
@@ -244,6 +248,26 @@ store(ArteryStatement *statement, Conversion *conversion)
 	for (i = 0; i < CONVERSION_COLUMNS; i++)
 		null_flags[i] = conversion->nulls[i] ? 'n' : ' ';
 	return artery_execute(statement, conversion->values, null_flags, false, 0) > 0;
+}
+
+/* Of a person who was erased nothing is kept but that something happened, when, and what it was worth. */
+static void
+forget_erased(Conversion *conversion)
+{
+	Datum	   *values = conversion->values;
+	bool	   *nulls = conversion->nulls;
+	bool		contact_erased;
+
+	artery_identity_lock(values[CONVERSION_TENANT_ID], values[CONVERSION_CRM_DEAL_ID], nulls[CONVERSION_CRM_DEAL_ID],
+						 values[CONVERSION_CRM_CONTACT_ID], nulls[CONVERSION_CRM_CONTACT_ID]);
+	contact_erased = !nulls[CONVERSION_CRM_CONTACT_ID] &&
+		artery_privacy_is_erased(values[CONVERSION_TENANT_ID], "contact", values[CONVERSION_CRM_CONTACT_ID]);
+	if (!contact_erased && (nulls[CONVERSION_CRM_DEAL_ID] || !nulls[CONVERSION_CRM_CONTACT_ID] ||
+							!artery_privacy_is_erased(values[CONVERSION_TENANT_ID], "deal",
+													  values[CONVERSION_CRM_DEAL_ID])))
+		return;
+	memset(nulls + CONVERSION_FBCLID, true, (CONVERSION_BROWSER - CONVERSION_FBCLID + 1) * sizeof(bool));
+	nulls[CONVERSION_CRM_CONTACT_ID] = nulls[CONVERSION_RAW_DATA] = true;
 }
 
 /* Did the conversion bring anything to find its click by? */

@@ -19,6 +19,8 @@
 #include "utils/timestamp.h"
 
 #include "capture/deal.h"
+#include "capture/identity.h"
+#include "capture/privacy.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/json.h"
@@ -181,6 +183,9 @@ artery_deal_set_contact(const ArteryTenant *tenant, const char *deal_id, const c
 	values[0] = CStringGetTextDatum(tenant->tenant_id);
 	values[1] = CStringGetTextDatum(deal_id);
 	values[2] = CStringGetTextDatum(contact_id);
+	artery_identity_lock(values[0], values[1], true, values[2], false);
+	if (artery_privacy_is_erased(values[0], "contact", values[2]))
+		return;
 	values[3] = BoolGetDatum(removed);
 	values[4] = TimestampTzGetDatum(artery_clock_now());
 	(void) artery_execute(&update_contact, values, NULL, false, 0);
@@ -508,6 +513,9 @@ store_chain(const Chain *chain, const ChainState *state, const ArteryTenant *ten
 			store_correction(&chain->events[i], values);
 	}
 	values[2] = nullable_text(move->contact_id, &nulls[2]);
+	artery_identity_lock(values[0], values[1], true, values[2], nulls[2] == 'n');
+	if (nulls[2] == ' ' && artery_privacy_is_erased(values[0], "contact", values[2]))
+		nulls[2] = 'n';
 	values[3] = nullable_text(state->stage, &nulls[3]);
 	values[4] = nullable_time(state->stage_since, &nulls[4]);
 	values[5] = NumericGetDatum(state->value);

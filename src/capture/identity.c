@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/formatting.h"
@@ -23,6 +24,7 @@
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
 #include "capture/identity.h"
+#include "capture/privacy.h"
 #include "runtime/dbtx.h"
 #include "tenant/tenant.h"
 
@@ -30,6 +32,7 @@
 #define LOCK_BUCKETS 1024
 
 PG_FUNCTION_INFO_V1(artery_identify);
+PG_FUNCTION_INFO_V1(artery_lock_identities);
 
 /* Arguments of artery.identify(), in order. */
 typedef enum IdentifyArgument
@@ -127,6 +130,8 @@ static ArteryStatement select_evidence = {
 static void check_identity(Datum *values, bool *nulls);
 static int32 lock_bucket(char kind, Datum tenant_id, Datum id);
 static void lock_exclusively(const Datum *values, const bool *nulls);
+static void lock_all(char kind, Datum tenant_id, Datum ids);
+static bool is_erased(const Datum *values, const bool *nulls);
 static void take_fields(ArteryEvidence *evidence, uint64 row, TraceField leader, const TraceField *followers,
 						int count);
 
@@ -155,6 +160,11 @@ artery_identify(PG_FUNCTION_ARGS)
 
 	lock_exclusively(values, nulls);
 	artery_scope_enter(&scope);
+	if (is_erased(values, nulls))
+	{
+		artery_scope_leave(&scope);
+		PG_RETURN_NULL();
+	}
 	(void) artery_execute(&insert_evidence, values, null_flags, false, 0);
 	evidence_id = artery_field_int64(0, 1);
 
@@ -210,7 +220,7 @@ lock_bucket(char kind, Datum tenant_id, Datum id)
 	return (int32) ((hash ^ (uint32) kind * 0x9e3779b9) % LOCK_BUCKETS);
 }
 
-/* Wait for the lock of the contact, or else the deal; take the other if it is free. */
+/* Wait for the lock of the contact, or else the deal, or else the address; take the deal's if it is free. */
 static void
 lock_exclusively(const Datum *values, const bool *nulls)
 {
@@ -228,6 +238,62 @@ lock_exclusively(const Datum *values, const bool *nulls)
 								   Int32GetDatum(LOCK_CLASS),
 								   Int32GetDatum(lock_bucket('d', values[IDENTIFY_TENANT_ID],
 															 values[IDENTIFY_CRM_DEAL_ID])));
+	else if (!waited)
+		(void) DirectFunctionCall2(pg_advisory_xact_lock_int4, Int32GetDatum(LOCK_CLASS),
+								   Int32GetDatum(lock_bucket('e', values[IDENTIFY_TENANT_ID],
+															 values[IDENTIFY_EMAIL_HASH])));
+}
+
+/* Whoever was erased comes in never again. */
+static bool
+is_erased(const Datum *values, const bool *nulls)
+{
+	static const struct
+	{
+		const char *kind;
+		IdentifyArgument argument;
+	}			ids[] = {{"contact", IDENTIFY_CRM_CONTACT_ID}, {"email", IDENTIFY_EMAIL_HASH},
+	{"deal", IDENTIFY_CRM_DEAL_ID}};
+	int			i;
+
+	for (i = 0; i < (int) lengthof(ids); i++)
+		if (!nulls[ids[i].argument] &&
+			artery_privacy_is_erased(values[IDENTIFY_TENANT_ID], ids[i].kind, values[ids[i].argument]))
+			return true;
+	return false;
+}
+
+/* artery.lock_identities(tenant_id, contacts, deals, emails) */
+Datum
+artery_lock_identities(PG_FUNCTION_ARGS)
+{
+	static const char kinds[] = {'c', 'd', 'e'};
+	Datum		tenant_id;
+	int			i;
+
+	artery_fields_require("tenant_id", PG_ARGISNULL(0));
+	tenant_id = PointerGetDatum(PG_GETARG_TEXT_PP(0));
+	(void) artery_tenant_get(TextDatumGetCString(tenant_id));
+	for (i = 0; i < (int) lengthof(kinds); i++)
+		if (!PG_ARGISNULL(1 + i))
+			lock_all(kinds[i], tenant_id, PG_GETARG_DATUM(1 + i));
+	PG_RETURN_VOID();
+}
+
+static void
+lock_all(char kind, Datum tenant_id, Datum ids)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+	int			i;
+
+	deconstruct_array(DatumGetArrayTypeP(ids), TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	for (i = 0; i < count; i++)
+		if (!nulls[i])
+			(void) DirectFunctionCall2(pg_advisory_xact_lock_int4, Int32GetDatum(LOCK_CLASS),
+									   Int32GetDatum(lock_bucket(kind, tenant_id,
+																 PointerGetDatum(DatumGetTextPP(elements[i])))));
 }
 
 void

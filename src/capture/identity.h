@@ -48,7 +48,7 @@ extern void artery_identity_merge(ArteryEvidence *evidence, Datum tenant_id, Dat
 								  Datum contact_id, bool contact_null, TimestampTz at);
 
 /*
- * Lock out artery.identify() for this deal and contact until the end of the
+ * Lock out artery.identify() and erasures for this deal and contact until the end of the
  * transaction, so that a deal and its evidence arriving at the same moment do
  * not miss each other.
  */

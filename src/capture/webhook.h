@@ -16,7 +16,8 @@ typedef enum EventKind
 	EVENT_OTHER,				/* stored, and ignored */
 	EVENT_STAGE,				/* a deal entered a stage */
 	EVENT_AMOUNT,				/* a deal's real value changed */
-	EVENT_CONTACT				/* a contact was joined to a deal, or parted from it */
+	EVENT_CONTACT,				/* a contact was joined to a deal, or parted from it */
+	EVENT_PRIVACY				/* a contact is to be forgotten */
 } EventKind;
 
 typedef enum EventStatus
@@ -43,6 +44,8 @@ typedef struct WebhookEvent
 	char	   *object_id;
 	char	   *deal_id;
 	char	   *contact_id;
+	char	   *person_id;		/* the contact that it tells of, whatever it tells */
+	bool		erased;			/* that contact was erased */
 	char	   *value;			/* of the property */
 	bool		removed;		/* an association was taken away */
 	TimestampTz occurred_at;	/* DT_NOBEGIN if none, or not a number */

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "capture/deal.h"
+#include "capture/privacy.h"
 #include "capture/webhook.h"
 #include "runtime/dbtx.h"
 #include "runtime/json.h"
@@ -101,6 +102,25 @@ read_association(WebhookEvent *event)
 	}
 	if (event->deal_id != NULL)
 		event->kind = EVENT_CONTACT;
+	event->person_id = event->contact_id;
+}
+
+/* Is it of a contact, in either generation's way to say so? */
+static bool
+is_of_contact(const WebhookEvent *event)
+{
+	if (event->type == NULL || strstr(event->type, ".associationChange") != NULL)
+		return false;
+	return strncmp(event->type, "contact.", strlen("contact.")) == 0 ||
+		is_text(artery_json_field_text(event->payload, "objectTypeId"), CONTACT_TYPE);
+}
+
+static void
+read_contact(WebhookEvent *event)
+{
+	event->person_id = event->object_id;
+	if (is_text(event->type, "contact.privacyDeletion") || is_text(event->type, "object.privacyDeletion"))
+		event->kind = EVENT_PRIVACY;
 }
 
 static void
@@ -186,6 +206,8 @@ artery_webhook_read(WebhookEvent *event)
 	else if (is_text(event->type, "deal.associationChange") || is_text(event->type, "contact.associationChange") ||
 			 is_text(event->type, "object.associationChange"))
 		read_association(event);
+	else if (is_of_contact(event))
+		read_contact(event);
 	event->key = make_key(event, property);
 }
 
@@ -226,6 +248,8 @@ artery_webhook_process(WebhookEvent *event, TimestampTz received_at)
 	if (event->portal_unknown)
 		conclude(event, EVENT_UNMAPPED, psprintf("portal %s belongs to no tenant; add it to hubspot_portal_ids",
 												 event->portal));
+	else if (event->erased)
+		conclude(event, EVENT_IGNORED, "its contact was erased");
 	else if (event->kind == EVENT_OTHER)
 		conclude(event, EVENT_IGNORED, "nothing follows from events of this kind");
 	else if (!artery_attempt(process_step, &step, &error))
@@ -284,7 +308,7 @@ process_step(void *argument)
 	ProcessStep *step = argument;
 	WebhookEvent *event = step->event;
 
-	if (event->deal_id == NULL)
+	if (event->deal_id == NULL && event->person_id == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the event names no object")));
@@ -302,6 +326,10 @@ process_step(void *argument)
 			break;
 		case EVENT_CONTACT:
 			artery_deal_set_contact(event->tenant, event->deal_id, event->contact_id, event->removed);
+			conclude(event, EVENT_PROCESSED, NULL);
+			break;
+		case EVENT_PRIVACY:
+			artery_privacy_erase_contact(event->tenant, event->person_id);
 			conclude(event, EVENT_PROCESSED, NULL);
 			break;
 		case EVENT_OTHER:

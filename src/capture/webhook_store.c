@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "capture/privacy.h"
 #include "capture/webhook.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
@@ -35,7 +36,8 @@ static ArteryStatement select_stored = {
 	2, {TEXTOID, TEXTARRAYOID}, NULL
 };
 static ArteryStatement settle_events = {
-	"UPDATE artery.webhook_event w SET status = u.status, reason = u.reason, result = u.result, processed_at = $6 "
+	"UPDATE artery.webhook_event w SET status = u.status, reason = u.reason, processed_at = $6, "
+	"       result = CASE WHEN w.payload ? 'erased' THEN u.result - 'crm_contact_id' ELSE u.result END "
 	"  FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), "
 	"       pg_catalog.unnest($5)) AS u(id, status, reason, result) "
 	" WHERE w.tenant_id = $1 AND w.webhook_event_id = u.id",
@@ -175,6 +177,7 @@ artery_webhook_store(WebhookEvent **events, int count, TimestampTz received_at)
 	uint64		row;
 	int			i;
 
+	artery_privacy_screen_events(events, count);
 	begin_columns(&columns, lengthof(types), count);
 	for (i = 0; i < count; i++)
 	{

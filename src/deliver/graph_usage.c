@@ -4,7 +4,8 @@
  *
  * Units differ by header: estimated_time_to_regain_access is minutes,
  * reset_time_duration is seconds (Marketing API, rate limiting). The key of
- * X-Business-Use-Case-Usage is the account's bare number, without act_.
+ * X-Business-Use-Case-Usage is the account's bare number; with act_ before it, it
+ * is understood, too, and so is an entry that is not in an array.
  */
 #include "artery.h"
 
@@ -86,8 +87,16 @@ read_business(GraphUsage *usage, const char *header)
 		int			i;
 
 		if (token == WJB_KEY)
+		{
 			account = pnstrdup(value.val.string.val, Min(value.val.string.len, 64));
-		if (token != WJB_VALUE || value.type != jbvBinary || !JsonContainerIsArray(value.val.binary.data))
+			if (strncmp(account, "act_", 4) == 0)
+				account += 4;
+		}
+		if (token != WJB_VALUE || value.type != jbvBinary)
+			continue;
+		if (JsonContainerIsObject(value.val.binary.data))
+			read_business_entry(usage, value.val.binary.data, account);
+		if (!JsonContainerIsArray(value.val.binary.data))
 			continue;
 		count = Min(JsonContainerSize(value.val.binary.data), MAX_ENTRIES);
 		for (i = 0; i < count; i++)

@@ -75,6 +75,7 @@ static size_t on_outgoing(char *buffer, size_t size, size_t count, void *user);
 static size_t on_body(char *data, size_t size, size_t count, void *user);
 static size_t on_header(char *data, size_t size, size_t count, void *user);
 static void finish(HttpRequest *request, CURLcode code);
+static void date_to_seconds(HttpRequest *request);
 static HttpTransport judge_transport(HttpRequest *request, CURLcode code);
 static long timer_left(void);
 
@@ -435,6 +436,7 @@ finish(HttpRequest *request, CURLcode code)
 	answer->transport = judge_transport(request, code);
 	(void) curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 	answer->status = (int) status;
+	date_to_seconds(request);
 	if (code != CURLE_OK)
 		snprintf(answer->error, sizeof(answer->error), "%s",
 				 request->too_long ? "the answer is longer than 1 MB" : curl_easy_strerror(code));
@@ -444,6 +446,24 @@ finish(HttpRequest *request, CURLcode code)
 	request->finished = true;
 	in_flight--;
 	finished_total++;
+}
+
+/* Retry-After may be a date; callers know it as seconds from now. */
+static void
+date_to_seconds(HttpRequest *request)
+{
+	char	  **value = &request->kept[HTTP_RETRY_AFTER];
+	curl_off_t	seconds = 0;
+	char		text[32];
+
+	if (*value == NULL || strspn(*value, "0123456789") == strlen(*value))
+		return;
+	if (curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &seconds) != CURLE_OK || seconds <= 0)
+		return;
+	snprintf(text, sizeof(text), "%lld", (long long) seconds);
+	free(*value);
+	*value = strdup(text);
+	request->answer.headers[HTTP_RETRY_AFTER] = *value;
 }
 
 /*

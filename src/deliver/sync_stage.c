@@ -53,6 +53,7 @@ const char	artery_sync_owner = 0;
 static void on_refusal(Sync *sync, const GraphVerdict *verdict);
 static void on_page(Sync *sync, const Jsonb *parsed);
 static void turn_page(Sync *sync, const Jsonb *parsed);
+static void keep_cursor(Sync *sync, char **place, const char *cursor);
 static void next_stage(Sync *sync);
 static void on_report_begun(Sync *sync, const Jsonb *parsed);
 static void on_report_polled(Sync *sync, const Jsonb *parsed);
@@ -173,14 +174,24 @@ turn_page(Sync *sync, const Jsonb *parsed)
 
 	if (!queries[sync->stage].is_listing || next == NULL || next->type == jbvNull)
 		next_stage(sync);
-	else if (after == NULL || (sync->after != NULL && strcmp(after, sync->after) == 0) || ++sync->pages > MOST_PAGES)
+	else if (after == NULL || (sync->mark != NULL && strcmp(after, sync->mark) == 0) || ++sync->pages > MOST_PAGES)
 		artery_sync_settle(sync, SYNC_FAILED, "Meta's pages do not come to an end", DT_NOBEGIN);
 	else
 	{
-		if (sync->after != NULL)
-			pfree(sync->after);
-		sync->after = artery_sync_keep(sync, after);
+		keep_cursor(sync, &sync->after, after);
+		/* Brent's way to find any circle: the mark moves to pages 1, 2, 4, 8 ... */
+		if ((sync->pages & (sync->pages - 1)) == 0)
+			keep_cursor(sync, &sync->mark, after);
 	}
+}
+
+/* A cursor in the place of the one there was; NULL: none. */
+static void
+keep_cursor(Sync *sync, char **place, const char *cursor)
+{
+	if (*place != NULL)
+		pfree(*place);
+	*place = cursor == NULL ? NULL : artery_sync_keep(sync, cursor);
 }
 
 void
@@ -190,9 +201,8 @@ artery_sync_enter(Sync *sync, SyncStage stage)
 	sync->limit = PAGE_ROWS;
 	sync->pages = 0;
 	sync->retries = 0;
-	if (sync->after != NULL)
-		pfree(sync->after);
-	sync->after = NULL;
+	keep_cursor(sync, &sync->after, NULL);
+	keep_cursor(sync, &sync->mark, NULL);
 }
 
 static void

@@ -57,6 +57,7 @@ typedef struct Sync
 	int			limit;			/* rows of a page */
 	int			pages;			/* of the present listing */
 	char	   *after;			/* cursor; NULL at the beginning */
+	char	   *mark;			/* an earlier one: met again, the pages turn in a circle */
 
 	DateADT		since;			/* all days to read */
 	DateADT		until;

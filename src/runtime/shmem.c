@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/resowner.h"
 
 #include "runtime/shmem.h"
 
@@ -21,6 +22,7 @@ static shmem_startup_hook_type previous_startup = NULL;
 static shmem_request_hook_type previous_request = NULL;
 #endif
 static bool wake_at_commit = false;
+static bool wake_at_release = false;	/* the transaction is committed */
 
 static void
 request_memory(void)
@@ -72,20 +74,31 @@ wake_worker(void)
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
-	if (!wake_at_commit)
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-	{
-		wake_at_commit = false;
-		if (event == XACT_EVENT_COMMIT)
-			wake_worker();
-	}
+	wake_at_release = wake_at_commit && event == XACT_EVENT_COMMIT;
+	wake_at_commit = false;
+}
+
+/*
+ * The last thing of a commit. Earlier, the worker might wake before the
+ * invalidations of the commit are sent, look at the settings it had cached, and
+ * sleep on.
+ */
+static void
+at_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	if (!wake_at_release || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
+		return;
+	wake_at_release = false;
+	wake_worker();
 }
 
 void
 artery_shmem_init(void)
 {
 	RegisterXactCallback(at_transaction_end, NULL);
+	RegisterResourceReleaseCallback(at_release, NULL);
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 #ifdef ARTERY_HAVE_SHMEM_REQUEST_HOOK

@@ -232,7 +232,9 @@ INSERT INTO usage_case VALUES
 -- no sense at all
 (9, '{"x-business-use-case-usage": "{\"1\":[null,5,{\"call_count\":\"many\"}]}", "x-app-usage": "[", "x-ad-account-usage": "7"}'),
 (10, '{"x-business-use-case-usage": "{\"1\":[{\"call_count\":1,\"estimated_time_to_regain_access\":1e30}]}"}'),
-(11, '[]');
+(11, '[]'),
+-- with act_, without an array, numbers as strings: 3 minutes = 180 s
+(12, '{"x-business-use-case-usage": "{\"act_77\":{\"type\":\"ads_management\",\"call_count\":\"96\",\"estimated_time_to_regain_access\":\"3\"}}"}');
 SELECT k.n, u.* FROM usage_case k CROSS JOIN LATERAL artery.read_usage_headers(k.headers) u ORDER BY k.n;
 
 \set ON_ERROR_STOP 0

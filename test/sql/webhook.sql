@@ -12,7 +12,7 @@ SELECT artery.configure_tenant('hook_a', '{"hubspot_portal_ids": [101, 102], "hu
        artery.configure_tenant('hook_c', '{"hubspot_portal_ids": [301], "hubspot_webhook_url": "https://hook.example.com/own"}') IS NOT NULL,
        artery.configure_tenant('hook_d', '{"hubspot_portal_ids": [401]}') IS NOT NULL;
 SELECT artery.set_secret('hook_a', 'hubspot_client_secret', 'agency secret'), artery.set_secret('hook_b', 'hubspot_client_secret', 'agency secret'),
-       artery.set_secret('hook_c', 'hubspot_client_secret', 'own secret');
+       artery.set_secret('hook_c', 'hubspot_client_secret', 'secret key of c');
 
 -- HMAC-SHA256 by its definition, for keys up to a block.
 CREATE FUNCTION pg_temp.hmac(key bytea, message bytea) RETURNS bytea LANGUAGE plpgsql AS $$
@@ -129,13 +129,13 @@ SELECT tenant_id, count(*) FROM artery.deal WHERE deal_id = '20' GROUP BY 1 ORDE
 SELECT tenant_id, portal_id, status FROM artery.webhook_event WHERE object_id = '20' ORDER BY 1, 2;
 -- Signed by the third tenant, the agency's events are refused; the address signed is that of the tenant.
 SELECT r ->> 'status' AS status FROM jsonb_array_elements(pg_temp.send(format('[%s,%s]', pg_temp.event(101, 21, 'lead', 1, 1),
-    pg_temp.event(301, 21, 'lead', 1, 1)), 'own secret', 'https://hook.example.com/own') -> 'results') r;
+    pg_temp.event(301, 21, 'lead', 1, 1)), 'secret key of c', 'https://hook.example.com/own') -> 'results') r;
 -- Of another's portal alone, signed by the tenant of the address: refused in its result.
-SELECT pg_temp.send(pg_temp.event(101, 22, 'lead', 1, 1), 'own secret', 'https://hook.example.com/own') ->> 'status';
+SELECT pg_temp.send(pg_temp.event(101, 22, 'lead', 1, 1), 'secret key of c', 'https://hook.example.com/own') ->> 'status';
 -- No portal, or an unknown one alone: the tenant of the address judges.
 SELECT pg_temp.send('{"eventId": 5, "occurredAt": 1749513720000, "subscriptionType": "deal.propertyChange", "objectId": 23,
-    "propertyName": "dealstage", "propertyValue": "lead"}', 'own secret', 'https://hook.example.com/own') ->> 'status';
-SELECT pg_temp.send(pg_temp.event(54321, 24, 'lead', 1, 1), 'own secret', 'https://hook.example.com/own') -> 'portal_id';
+    "propertyName": "dealstage", "propertyValue": "lead"}', 'secret key of c', 'https://hook.example.com/own') ->> 'status';
+SELECT pg_temp.send(pg_temp.event(54321, 24, 'lead', 1, 1), 'secret key of c', 'https://hook.example.com/own') -> 'portal_id';
 SELECT DISTINCT tenant_id FROM artery.deal WHERE deal_id = '23';
 
 -- Not verified, whatever the body is: 28000, and nothing stored.
@@ -148,7 +148,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 SELECT c.what, pg_temp.judge(c.body, 'guessed', 'https://hook.example.com/agency') AS unverified,
-       pg_temp.judge(c.body, 'own secret', 'https://hook.example.com/own') AS verified
+       pg_temp.judge(c.body, 'secret key of c', 'https://hook.example.com/own') AS verified
   FROM (VALUES
     (1, 'broken', convert_to('[{"portalId": 301', 'UTF8')), (2, 'empty', ''::bytea), (3, 'no JSON', convert_to('portalId=301', 'UTF8')),
     (4, 'bytes', '\xff00fe'::bytea), (5, 'a scalar', convert_to('5', 'UTF8')), (6, 'null', convert_to('null', 'UTF8')),
@@ -160,7 +160,7 @@ SELECT c.what, pg_temp.judge(c.body, 'guessed', 'https://hook.example.com/agency
 SELECT count(*) - :events AS stored FROM artery.webhook_event;
 -- 1000 events are accepted: one is new, the others repeat it.
 SELECT r ->> 'status' AS status, count(*) FROM jsonb_array_elements(pg_temp.send('[' || repeat(pg_temp.event(301, 30, 'lead', 1, 1) || ',', 999)
-    || pg_temp.event(301, 30, 'lead', 1, 1) || ']', 'own secret', 'https://hook.example.com/own') -> 'results') r GROUP BY 1 ORDER BY 1;
+    || pg_temp.event(301, 30, 'lead', 1, 1) || ']', 'secret key of c', 'https://hook.example.com/own') -> 'results') r GROUP BY 1 ORDER BY 1;
 -- A tenant without a secret signs nothing, not even with an empty one.
 SELECT pg_temp.judge(convert_to(pg_temp.event(401, 1, 'lead', 1, 1), 'UTF8'), '', 'https://hook.example.com/agency');
 SELECT pg_temp.judge(convert_to('{}', 'UTF8'), 'agency secret', 'https://hook.example.com/nobody');
@@ -189,7 +189,7 @@ SELECT artery.grant_tenant('hook_b', 'hook_role');
 SET ROLE hook_role;
 SELECT r ->> 'status' AS status FROM jsonb_array_elements(pg_temp.send(format('[%s,%s]', pg_temp.event(101, 41, 'lead', 1, 1),
     pg_temp.event(201, 41, 'lead', 1, 1))) -> 'results') r;
-SELECT pg_temp.judge(convert_to(pg_temp.event(301, 41, 'lead', 1, 1), 'UTF8'), 'own secret', 'https://hook.example.com/own');
+SELECT pg_temp.judge(convert_to(pg_temp.event(301, 41, 'lead', 1, 1), 'UTF8'), 'secret key of c', 'https://hook.example.com/own');
 RESET ROLE;
 DELETE FROM artery.tenant_role WHERE role_name = 'hook_role';
 DROP OWNED BY hook_role;

@@ -9,7 +9,7 @@ use Time::HiRes qw(time);
 use ArteryTest qw(new_cluster add_tenant poll_until worker_pid queue_budget state_of);
 
 my $fake = ArteryTest::Fake->start;
-my $node = new_cluster('make_way', fake => $fake, conf => "log_min_messages = log\n");
+my $node = new_cluster('make_way', fake => $fake);
 
 sub workers
 {

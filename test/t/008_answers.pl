@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils qw(slurp_file);
 use ArteryTest qw(new_cluster add_tenant poll_until queue_budget state_of);
 
 my $fake = ArteryTest::Fake->start;
-my $node = new_cluster('answers', fake => $fake, conf => "log_min_messages = debug5\n");
+my $node = new_cluster('answers', fake => $fake);
 
 # Every case has a tenant, an account and an app of its own, since some answers stop these.
 sub try_answer

@@ -8,7 +8,7 @@ use Test::More;
 use ArteryTest qw(new_cluster add_tenant poll_until move_clock queue_budget state_of);
 
 my $fake = ArteryTest::Fake->start;
-my $node = new_cluster('sync', fake => $fake, conf => "log_min_messages = debug5\n");
+my $node = new_cluster('sync', fake => $fake);
 
 sub query { return $node->safe_psql('postgres', $_[0]) }
 

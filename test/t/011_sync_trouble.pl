@@ -87,6 +87,18 @@ $fake->clear_faults;
 later(60);
 completes($job, 'the next attempt is like new');
 
+# The same by a longer way round: a, b, c, b, c ...
+my %circle = (c => 'b', b => 'c', a => 'b', '' => 'a');
+$fake->fault(match => { path => '/campaigns$', $_ ? (params => { after => $_ }) : () }, times => -1, kind => 'error', status => 200,
+	body => qq({"data":[],"paging":{"cursors":{"after":"$circle{$_}"},"next":"https://graph.invalid/"}})) for reverse sort keys %circle;
+$fake->control('DELETE', 'log');
+$job = sync('pages');
+poll_until(sub { outcome($job) eq 'failed' }, 'a longer circle is left, too');
+cmp_ok(scalar(asked('act_1/campaigns')), '<', 10, 'soon');
+$fake->clear_faults;
+later(60);
+completes($job, 'and done with');
+
 # Too much at once: a report is made; too many days for one: of 28 days no, of 14 no, of 7 yes: 4 of them.
 new_account('large', 3);
 $fake->control('DELETE', 'log');

@@ -120,5 +120,7 @@ sub next_insert
 		SELECT artery.identify('fill_a', 'contact_9', fbclid => 'new');
 	}, on_error_stop => 1);
 	is($status, 0, "$database: the next inserts work") or diag($err);
+	is($target->safe_psql($database, q{SELECT artery.identify('fill_a', 'gone_1', fbclid => 'new') IS NULL}), 't',
+		"$database: who was erased before the dump stays erased");
 	return;
 }

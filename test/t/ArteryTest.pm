@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(new_cluster add_tenant poll_until worker_pid wait_for_worker move_clock queue_budget state_of);
+our @EXPORT_OK = qw(new_cluster add_tenant poll_until worker_pid wait_for_worker move_clock queue_budget queue_many state_of);
 
 # new_cluster(NAME, fake => FAKE, conf => LINES): started, with the extension in
 # database postgres. Without fake nothing listens where Meta should be.
@@ -110,6 +110,24 @@ sub queue_budget
 		SELECT id FROM queued, LATERAL artery.approve_ad_change('$tenant', id, 'boss')});
 }
 
+# queue_many(NODE, TENANT, PREFIX, COUNT, CAMPAIGN): as many ad sets PREFIX1 .. at 100, each with an
+# approved change to 110; each in a campaign of its own unless one is named. All committed at once.
+sub queue_many
+{
+	my ($node, $tenant, $prefix, $count, $campaign) = @_;
+	my $of = $campaign ? "'$campaign'" : "'c$prefix' || n";
+
+	$node->safe_psql('postgres', qq{
+		BEGIN;
+		SELECT count(artery.register_ad('$tenant', 'ad-$prefix' || n, $of, '$prefix' || n)) FROM generate_series(1, $count) n;
+		SELECT count(artery.queue_ad_change('$tenant', $of, 'BUDGET_INCREASE', '{"budget": 100}', '{"budget": 110}', 'test',
+			adset_id => '$prefix' || n)) FROM generate_series(1, $count) n;
+		SELECT count(artery.approve_ad_change('$tenant', change_id, 'boss')) FROM artery.ad_change
+		 WHERE tenant_id = '$tenant' AND target_id ~ '^$prefix\\d+\$' AND state = 'proposed';
+		COMMIT});
+	return;
+}
+
 sub state_of
 {
 	my ($node, $id) = @_;
@@ -188,6 +206,15 @@ sub add_adset
 	return $self->control('POST', 'objects', [
 		{ type => 'campaign', id => "c$id", account_id => '1' },
 		{ type => 'adset', id => $id, campaign_id => "c$id", account_id => '1', daily_budget => "$budget" } ]);
+}
+
+# Many at once, as queue_many wants them.
+sub add_adsets
+{
+	my ($self, $prefix, $count, $campaign) = @_;
+	return $self->control('POST', 'objects', [ map { my $of = $campaign // "c$prefix$_";
+		({ type => 'campaign', id => $of, account_id => '1' },
+		 { type => 'adset', id => "$prefix$_", campaign_id => $of, account_id => '1', daily_budget => '10000' }) } 1 .. $count ]);
 }
 
 sub fault { my ($self, %fault) = @_; return $self->control('POST', 'faults', \%fault) }
