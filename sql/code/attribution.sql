@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION artery.attribute_conversion(
     screen_width int DEFAULT NULL, screen_height int DEFAULT NULL, timezone text DEFAULT NULL,
     timezone_offset int DEFAULT NULL, device_type text DEFAULT NULL, os text DEFAULT NULL, browser text DEFAULT NULL,
     is_synthetic boolean DEFAULT false, crm_deal_id text DEFAULT NULL, crm_contact_id text DEFAULT NULL,
-    crm_stage text DEFAULT NULL, raw_data jsonb DEFAULT NULL,
+    crm_stage text DEFAULT NULL, raw_data jsonb DEFAULT NULL, consent boolean DEFAULT NULL, client_hints jsonb DEFAULT NULL,
     OUT success boolean, OUT attributed_click_id text, OUT attribution_method text,
     OUT attribution_confidence float8, OUT attribution_window_hours float8, OUT ad_id text, OUT adset_id text,
     OUT campaign_id text, OUT candidates int, OUT reason text)
@@ -15,7 +15,7 @@ RETURNS record
 LANGUAGE C VOLATILE
 AS 'MODULE_PATHNAME', 'artery_attribute_conversion';
 COMMENT ON FUNCTION artery.attribute_conversion IS
-'Store a conversion with the click that earned it: by click id or fbclid where they survived, else by device, network and time, weighed as the tenant''s attribution_model says. The same conversion_id again returns what is stored.';
+'Store a conversion with the click that earned it: by click id or fbclid where they survived, else by device, network and time, weighed as the tenant''s attribution_model says. Without consent (false, or NULL where consent_required is set) it is attributed by ids only. The same conversion_id again returns what is stored.';
 
 CREATE OR REPLACE FUNCTION artery.conversion_before_insert()
 RETURNS trigger

@@ -25,12 +25,13 @@ CREATE OR REPLACE FUNCTION artery.track_click(
     timezone text DEFAULT NULL, timezone_offset int DEFAULT NULL, fingerprint_hash text DEFAULT NULL,
     landing_page_url text DEFAULT NULL, referrer_url text DEFAULT NULL, utm_source text DEFAULT NULL,
     utm_medium text DEFAULT NULL, utm_campaign text DEFAULT NULL, utm_content text DEFAULT NULL,
-    utm_term text DEFAULT NULL, click_timestamp timestamptz DEFAULT artery.now())
+    utm_term text DEFAULT NULL, click_timestamp timestamptz DEFAULT artery.now(),
+    consent boolean DEFAULT NULL, client_hints jsonb DEFAULT NULL)
 RETURNS text
 LANGUAGE C VOLATILE
 AS 'MODULE_PATHNAME', 'artery_track_click';
 COMMENT ON FUNCTION artery.track_click IS
-'Take in a click and return its click_id, made if not given. The same click_id again changes nothing. The fingerprint is made from the device fields where none is given, and the fbclid taken from fbc.';
+'Take in a click and return its click_id, made if not given. The same click_id again changes nothing. The fingerprint is made from the device fields where none is given, and the fbclid taken from fbc. Without consent (false, or NULL where consent_required is set) nothing is kept that tells one device from another. client_hints are the headers Sec-CH-UA..., or navigator.userAgentData.';
 
 CREATE OR REPLACE FUNCTION artery.click_before_insert()
 RETURNS trigger

@@ -336,3 +336,20 @@ SELECT l.tenant_id, l.erasure_id, l.erased_at, l.requested_by, (l.counts ->> 'ev
   FROM artery.erasure_log l
  WHERE artery.tenant_visible(l.tenant_id);
 COMMENT ON VIEW artery.v_erasures IS 'Persons erased: when, by which door (erase_contact or hubspot), and how many rows of each kind were deleted or emptied.';
+
+CREATE OR REPLACE VIEW artery.v_consent WITH (security_barrier) AS
+SELECT r.tenant_id, (r.at AT TIME ZONE coalesce(t.settings ->> 'time_zone', 'UTC'))::date AS day, r.kind, count(*) AS total,
+       count(*) FILTER (WHERE r.consent) AS agreed, count(*) FILTER (WHERE NOT r.consent) AS refused,
+       count(*) FILTER (WHERE r.consent IS NULL) AS not_said, count(*) FILTER (WHERE r.has_device_data) AS with_device_data
+  FROM artery.tenant t
+  JOIN (SELECT c.tenant_id, 'click' AS kind, c.click_timestamp AS at, c.consent,
+               num_nonnulls(c.fingerprint_hash, c.ip_address, c.user_agent, c.fbp, c.fbc) > 0 AS has_device_data
+          FROM artery.click_tracking c
+        UNION ALL
+        SELECT c.tenant_id, 'conversion', c.conversion_timestamp, c.consent,
+               num_nonnulls(c.fingerprint_hash, c.ip_address, c.user_agent) > 0
+          FROM artery.conversion_tracking c) r ON r.tenant_id = t.tenant_id
+ WHERE artery.tenant_visible(t.tenant_id)
+ GROUP BY 1, 2, 3;
+COMMENT ON VIEW artery.v_consent IS
+'Per tenant, day (of the ad account''s time zone) and kind (click, conversion): how many visitors agreed to be recognised, refused, or were not asked, and of how many device data is kept. The others can be attributed by a click id only.';

@@ -25,6 +25,8 @@ CREATE TABLE artery.conversion_tracking (
     crm_contact_id           text,
     crm_stage                text,
     raw_data                 jsonb,
+    consent                  boolean,
+    client_hints             jsonb,
     success                  boolean NOT NULL,
     attributed_click_id      text,
     attribution_method       text NOT NULL,
@@ -52,6 +54,8 @@ CREATE INDEX conversion_tracking_by_deal ON artery.conversion_tracking (tenant_i
 COMMENT ON TABLE artery.conversion_tracking IS
 'Conversions and the clicks that earned them. INSERT and COPY attribute like attribute_conversion; leave attributed_at and the result columns out.';
 COMMENT ON COLUMN artery.conversion_tracking.conversion_value IS 'In the account''s currency.';
+COMMENT ON COLUMN artery.conversion_tracking.consent IS 'Whether the visitor agreed to be recognised; NULL where nothing was said, and then consent_required decides.';
+COMMENT ON COLUMN artery.conversion_tracking.client_hints IS 'For INSERT and COPY; always NULL afterwards, for device_type, os and browser say it.';
 COMMENT ON COLUMN artery.conversion_tracking.attribution_window_hours IS 'Hours from the click to the conversion.';
 COMMENT ON COLUMN artery.conversion_tracking.best_click_id IS 'The best candidate, also where its confidence was too low to attribute.';
 COMMENT ON COLUMN artery.conversion_tracking.no_click_probability IS 'Probability that no click led here (calibrated model only).';

@@ -30,6 +30,8 @@ CREATE TABLE artery.click_tracking (
     utm_content      text,
     utm_term         text,
     click_timestamp  timestamptz NOT NULL,
+    consent          boolean,
+    client_hints     jsonb,
     tracked_at       timestamptz NOT NULL,
     sighting         smallint,
     hardware_key     bigint,
@@ -40,6 +42,8 @@ CREATE TABLE artery.click_tracking (
 COMMENT ON TABLE artery.click_tracking IS
 'Clicks on ads. INSERT and COPY do what track_click does; leave tracked_at out, it marks rows that were taken in.';
 COMMENT ON COLUMN artery.click_tracking.click_timestamp IS 'When the click happened.';
+COMMENT ON COLUMN artery.click_tracking.consent IS 'Whether the visitor agreed to be recognised; NULL where nothing was said, and then consent_required decides.';
+COMMENT ON COLUMN artery.click_tracking.client_hints IS 'For INSERT and COPY; always NULL afterwards, for device_type, os and browser say it.';
 COMMENT ON COLUMN artery.click_tracking.tracked_at IS 'When artery took the row in; rows that bring it (a restore) are stored as they are.';
 COMMENT ON COLUMN artery.click_tracking.sighting IS 'System, browser and in-app as the calibrated model tells them apart; made by artery, like the keys.';
 COMMENT ON COLUMN artery.click_tracking.hardware_key IS 'Equal for equal screen, time zone and system.';

@@ -19,6 +19,7 @@ CREATE TABLE artery.contact_evidence (
     device_type      text,
     os               text,
     browser          text,
+    consent          boolean,
     seen_at          timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, evidence_id)
 );
@@ -28,5 +29,6 @@ CREATE INDEX contact_evidence_by_deal ON artery.contact_evidence (tenant_id, crm
     WHERE crm_deal_id IS NOT NULL;
 CREATE INDEX contact_evidence_by_email ON artery.contact_evidence (tenant_id, email_hash, seen_at DESC)
     WHERE email_hash IS NOT NULL;
+COMMENT ON COLUMN artery.contact_evidence.consent IS 'Whether the visitor agreed to be recognised; NULL where nothing was said, and then consent_required decides.';
 COMMENT ON TABLE artery.contact_evidence IS
 'Traces of a contact or deal as the landing page saw them (identify); stage events are attributed with them. Personal data: see artery.retention_evidence.';

@@ -43,7 +43,8 @@ static const TextField text_fields[] = {
 	{CONVERSION_CRM_STAGE, "crm_stage", ARTERY_MAX_ID, false},
 };
 
-static const DeviceColumns device_columns = {CONVERSION_USER_AGENT, CONVERSION_DEVICE_TYPE, CONVERSION_OS, CONVERSION_BROWSER, -1};
+static const DeviceColumns device_columns = {CONVERSION_USER_AGENT, CONVERSION_DEVICE_TYPE, CONVERSION_OS, CONVERSION_BROWSER,
+CONVERSION_CLIENT_HINTS};
 
 static const FingerprintColumns fingerprint_columns = {
 	CONVERSION_SCREEN_WIDTH, CONVERSION_SCREEN_HEIGHT, CONVERSION_TIMEZONE, CONVERSION_TIMEZONE_OFFSET,
@@ -64,13 +65,13 @@ StaticAssertDecl(lengthof(log_fields) == LOG_FIELDS, "a log row has as many fiel
 #define CONVERSION_TYPES { \
 	TEXTOID, TEXTOID, TEXTOID, NUMERICOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INETOID, TEXTOID, \
 	INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID, TEXTOID, \
-	TEXTOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, FLOAT8OID, FLOAT8OID, TEXTOID, TEXTOID, TEXTOID, \
+	TEXTOID, JSONBOID, BOOLOID, JSONBOID, BOOLOID, TEXTOID, TEXTOID, FLOAT8OID, FLOAT8OID, TEXTOID, TEXTOID, TEXTOID, \
 	INT4OID, TEXTOID, TEXTOID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID}
 
 #define CONVERSION_COLUMN_NAMES \
 	"tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, click_id, fbclid, " \
 	"fingerprint_hash, ip_address, user_agent, screen_width, screen_height, timezone, timezone_offset, " \
-	"device_type, os, browser, is_synthetic, crm_deal_id, crm_contact_id, crm_stage, raw_data, success, " \
+	"device_type, os, browser, is_synthetic, crm_deal_id, crm_contact_id, crm_stage, raw_data, consent, client_hints, success, " \
 	"attributed_click_id, attribution_method, attribution_confidence, attribution_window_hours, ad_id, " \
 	"adset_id, campaign_id, candidates, reason, best_click_id, best_confidence, no_click_probability, " \
 	"attributed_at"
@@ -79,7 +80,7 @@ StaticAssertDecl(lengthof(log_fields) == LOG_FIELDS, "a log row has as many fiel
 static ArteryStatement insert_conversion = {
 	"INSERT INTO artery.conversion_tracking (" CONVERSION_COLUMN_NAMES ") "
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, "
-	"  $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36) ON CONFLICT DO NOTHING",
+	"  $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38) ON CONFLICT DO NOTHING",
 	CONVERSION_COLUMNS, CONVERSION_TYPES, NULL
 };
 
@@ -108,11 +109,11 @@ static ArteryStatement update_conversion = {
 	"   SET conversion_type = $3, conversion_value = $4, conversion_timestamp = $5, click_id = $6, fbclid = $7, "
 	"       fingerprint_hash = $8, ip_address = $9, user_agent = $10, screen_width = $11, screen_height = $12, "
 	"       timezone = $13, timezone_offset = $14, device_type = $15, os = $16, browser = $17, "
-	"       is_synthetic = $18, crm_deal_id = $19, crm_contact_id = $20, crm_stage = $21, raw_data = $22, "
-	"       success = $23, attributed_click_id = $24, attribution_method = $25, attribution_confidence = $26, "
-	"       attribution_window_hours = $27, ad_id = $28, adset_id = $29, campaign_id = $30, candidates = $31, "
-	"       reason = $32, best_click_id = $33, best_confidence = $34, no_click_probability = $35, "
-	"       attributed_at = $36 "
+	"       is_synthetic = $18, crm_deal_id = $19, crm_contact_id = $20, crm_stage = $21, raw_data = $22, consent = $23, client_hints = $24, "
+	"       success = $25, attributed_click_id = $26, attribution_method = $27, attribution_confidence = $28, "
+	"       attribution_window_hours = $29, ad_id = $30, adset_id = $31, campaign_id = $32, candidates = $33, "
+	"       reason = $34, best_click_id = $35, best_confidence = $36, no_click_probability = $37, "
+	"       attributed_at = $38 "
 	" WHERE c.tenant_id = $1 AND c.conversion_id = $2 AND c.attribution_method = 'unattributed'",
 	CONVERSION_COLUMNS, CONVERSION_TYPES, NULL
 };
@@ -124,6 +125,7 @@ static ArteryStatement enqueue_decision = {
 };
 
 static bool store(ArteryStatement *statement, Conversion *conversion);
+static void forget_device(Conversion *conversion);
 static void forget_erased(Conversion *conversion);
 static bool has_traces(const Conversion *conversion);
 static bool complete_traces(Conversion *conversion);
@@ -158,6 +160,9 @@ artery_attribution_check(Conversion *conversion)
 	}
 	artery_fields_clean_time("conversion_timestamp", &values[CONVERSION_TIMESTAMP], &nulls[CONVERSION_TIMESTAMP]);
 	artery_fields_clean_address(&values[CONVERSION_IP_ADDRESS], &nulls[CONVERSION_IP_ADDRESS]);
+	conversion->withheld = artery_fields_withheld(conversion->tenant, values[CONVERSION_CONSENT], nulls[CONVERSION_CONSENT]);
+	if (conversion->withheld)
+		forget_device(conversion);
 	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
 	artery_device_fill(&device_columns, values, nulls);
 	if (nulls[CONVERSION_IS_SYNTHETIC])
@@ -250,6 +255,14 @@ store(ArteryStatement *statement, Conversion *conversion)
 	return artery_execute(statement, conversion->values, null_flags, false, 0) > 0;
 }
 
+static void
+forget_device(Conversion *conversion)
+{
+	memset(conversion->nulls + CONVERSION_FINGERPRINT_HASH, true,
+		   (CONVERSION_BROWSER - CONVERSION_FINGERPRINT_HASH + 1) * sizeof(bool));
+	conversion->nulls[CONVERSION_CLIENT_HINTS] = true;
+}
+
 /* Of a person who was erased nothing is kept but that something happened, when, and what it was worth. */
 static void
 forget_erased(Conversion *conversion)
@@ -297,6 +310,8 @@ complete_traces(Conversion *conversion)
 						  DatumGetTimestampTz(values[CONVERSION_TIMESTAMP]));
 	if (!evidence.found)
 		return false;
+	if (conversion->withheld)	/* ids of the click only */
+		memset(evidence.nulls + TRACE_FINGERPRINT_HASH, true, (TRACE_FIELDS - TRACE_FINGERPRINT_HASH) * sizeof(bool));
 	for (i = 0; i < (int) lengthof(leaders); i++)
 		added |= nulls[CONVERSION_CLICK_ID + leaders[i]] && !evidence.nulls[leaders[i]];
 	for (i = 0; added && i < TRACE_FIELDS; i++)
@@ -337,7 +352,8 @@ fill_results(Conversion *conversion, const Attribution *attribution)
 	values[CONVERSION_CAMPAIGN_ID] = best->campaign_id;
 	nulls[CONVERSION_CAMPAIGN_ID] = !success || best->campaign_null;
 	values[CONVERSION_CANDIDATES] = Int32GetDatum(attribution->candidates);
-	set_text(conversion, CONVERSION_REASON, attribution->reason);
+	set_text(conversion, CONVERSION_REASON, conversion->withheld && !success ?
+			 psprintf("%s Device data was left out: there is no consent.", attribution->reason) : attribution->reason);
 	values[CONVERSION_BEST_CONFIDENCE] = Float8GetDatum(attribution->best_confidence);
 	nulls[CONVERSION_BEST_CONFIDENCE] = !best->found;
 	conversion->posterior = attribution->posterior;

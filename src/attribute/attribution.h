@@ -38,6 +38,8 @@ typedef enum ConversionColumn
 	CONVERSION_CRM_CONTACT_ID,
 	CONVERSION_CRM_STAGE,
 	CONVERSION_RAW_DATA,
+	CONVERSION_CONSENT,
+	CONVERSION_CLIENT_HINTS,	/* read, and NULL in the table */
 	/* what attribution adds */
 	CONVERSION_SUCCESS,
 	CONVERSION_ATTRIBUTED_CLICK_ID,
@@ -72,13 +74,14 @@ typedef enum ConversionExtra
 typedef struct Conversion
 {
 	const ArteryTenant *tenant;
+	bool		withheld;		/* device data is left out for want of consent */
 	struct Posterior *posterior;	/* set by artery_attribution_run */
 	Datum		values[CONVERSION_FIELDS];
 	bool		nulls[CONVERSION_FIELDS];
 } Conversion;
 
 /*
- * Check what a caller gave (tenant_id to raw_data) and put it into shape.
+ * Check what a caller gave (tenant_id to client_hints) and put it into shape.
  * Errors: 22004, 22001, 22003, 22008, 22023, 42501.
  */
 extern void artery_attribution_check(Conversion *conversion);

@@ -41,7 +41,7 @@ static ArteryStatement select_again = {
 	"SELECT c.tenant_id, c.conversion_id, c.conversion_type, c.conversion_value, c.conversion_timestamp, "
 	"       c.click_id, c.fbclid, c.fingerprint_hash, c.ip_address, c.user_agent, c.screen_width, "
 	"       c.screen_height, c.timezone, c.timezone_offset, c.device_type, c.os, c.browser, c.is_synthetic, "
-	"       c.crm_deal_id, c.crm_contact_id, c.crm_stage, c.raw_data "
+	"       c.crm_deal_id, c.crm_contact_id, c.crm_stage, c.raw_data, c.consent, c.client_hints "
 	"  FROM artery.conversion_tracking c "
 	" WHERE c.tenant_id = $1 AND c.conversion_id = $2 AND c.attribution_method = 'unattributed' "
 	"   FOR NO KEY UPDATE",
@@ -158,6 +158,8 @@ artery_attribute_again(PG_FUNCTION_ARGS)
 	{
 		for (i = 0; i < CONVERSION_SUCCESS; i++)
 			conversion.values[i] = artery_field(0, i + 1, &conversion.nulls[i]);
+		conversion.withheld = artery_fields_withheld(conversion.tenant, conversion.values[CONVERSION_CONSENT],
+													 conversion.nulls[CONVERSION_CONSENT]);
 		artery_attribution_run(&conversion);
 		if (artery_attribution_update(&conversion) && DatumGetBool(conversion.values[CONVERSION_SUCCESS]))
 		{

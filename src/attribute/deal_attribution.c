@@ -98,6 +98,7 @@ make_conversion(Conversion *conversion, Datum *keys, bool *has_evidence)
 	TimestampTz at;
 
 	memset(nulls, true, sizeof(conversion->nulls));
+	conversion->withheld = false;	/* evidence was kept by its own consent */
 	values[CONVERSION_CRM_CONTACT_ID] = artery_field(0, 2, &nulls[CONVERSION_CRM_CONTACT_ID]);
 	values[CONVERSION_CRM_STAGE] = artery_field(0, 3, &nulls[CONVERSION_CRM_STAGE]);
 	begun = artery_field_null(0, 4) ? artery_clock_now() : artery_field_time(0, 4);

@@ -56,7 +56,8 @@ static const TextField text_fields[] = {
 	{CLICK_UTM_TERM, "utm_term", ARTERY_MAX_TEXT, false},
 };
 
-static const DeviceColumns device_columns = {CLICK_USER_AGENT, CLICK_DEVICE_TYPE, CLICK_OS, CLICK_BROWSER, -1};
+static const DeviceColumns device_columns = {CLICK_USER_AGENT, CLICK_DEVICE_TYPE, CLICK_OS, CLICK_BROWSER,
+CLICK_CLIENT_HINTS};
 
 static const FingerprintColumns fingerprint_columns = {
 	CLICK_SCREEN_WIDTH, CLICK_SCREEN_HEIGHT, CLICK_TIMEZONE, CLICK_TIMEZONE_OFFSET,
@@ -73,14 +74,14 @@ static const SightingColumns sighting_columns = {
 	"  fbclid, gclid, fbc, fbp, ip_address, user_agent, device_type, os, browser, " \
 	"  screen_width, screen_height, timezone, timezone_offset, fingerprint_hash, " \
 	"  landing_page_url, referrer_url, utm_source, utm_medium, utm_campaign, utm_content, utm_term, " \
-	"  click_timestamp, tracked_at, sighting, hardware_key, agent_key) " \
+	"  click_timestamp, consent, client_hints, tracked_at, sighting, hardware_key, agent_key) " \
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, " \
-	"  $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)"
+	"  $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)"
 
 #define CLICK_TYPES { \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INETOID, \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, \
-	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, \
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, JSONBOID, TIMESTAMPTZOID, \
 	INT2OID, INT8OID, INT8OID}
 
 /* An id made here cannot exist yet, and not to look is cheaper. */
@@ -190,11 +191,11 @@ prepare_click(Datum *values, bool *nulls)
 
 	artery_fields_clean_time("click_timestamp", &values[CLICK_CLICK_TIMESTAMP], &nulls[CLICK_CLICK_TIMESTAMP]);
 	artery_fields_clean_address(&values[CLICK_IP_ADDRESS], &nulls[CLICK_IP_ADDRESS]);
+	if (artery_fields_withheld(tenant, values[CLICK_CONSENT], nulls[CLICK_CONSENT]))
+		forget_device(nulls);
 	artery_fields_derive_fbclid(values[CLICK_FBC], nulls[CLICK_FBC], &values[CLICK_FBCLID], &nulls[CLICK_FBCLID]);
 	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
 	artery_device_fill(&device_columns, values, nulls);
-	if (tenant->settings.consent_required)
-		forget_device(nulls);
 
 	is_new = nulls[CLICK_CLICK_ID];
 	if (is_new)
@@ -213,16 +214,17 @@ prepare_click(Datum *values, bool *nulls)
 }
 
 /*
- * A tenant that requires consent keeps nothing that tells one device from
- * another: a click has no field to state consent with.
+ * Without consent nothing is kept that tells one device from another, nor what
+ * a cookie said; ids that the URL brought may stay.
  */
 static void
 forget_device(bool *nulls)
 {
 	int			column;
 
-	for (column = CLICK_FBP; column <= CLICK_FINGERPRINT_HASH; column++)
+	for (column = CLICK_FBC; column <= CLICK_FINGERPRINT_HASH; column++)
 		nulls[column] = true;
+	nulls[CLICK_CLIENT_HINTS] = true;
 }
 
 /* What the calibrated model knows the click by. */

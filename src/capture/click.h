@@ -38,6 +38,8 @@ typedef enum ClickColumn
 	CLICK_UTM_CONTENT,
 	CLICK_UTM_TERM,
 	CLICK_CLICK_TIMESTAMP,
+	CLICK_CONSENT,
+	CLICK_CLIENT_HINTS,			/* read, and NULL in the table */
 	CLICK_TRACKED_AT,
 	/* what the calibrated model finds and weighs clicks by; NULL where unknown */
 	CLICK_SIGHTING,				/* system, browser, in-app: see capture/sighting.h */

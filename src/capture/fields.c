@@ -100,6 +100,12 @@ artery_fields_clean_time(const char *name, Datum *value, bool *isnull)
 				 errhint("Times in milliseconds since 1970 must be divided by 1000 for to_timestamp().")));
 }
 
+bool
+artery_fields_withheld(const ArteryTenant *tenant, Datum consent, bool isnull)
+{
+	return isnull ? tenant->settings.consent_required : !DatumGetBool(consent);
+}
+
 void
 artery_fields_derive_fbclid(Datum fbc, bool fbc_null, Datum *fbclid, bool *isnull)
 {

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "tenant/tenant.h"
 
 /* Longest fbclid, gclid, fbc, fbp: longer than other ids, and still fit for an index. */
 #define ARTERY_MAX_CLICK_REFERENCE 1024
@@ -37,6 +38,12 @@ extern void artery_fields_clean_address(Datum *value, bool *isnull);
 
 /* NULL becomes now; error 22008 before 2010-01-01 or more than a day ahead. */
 extern void artery_fields_clean_time(const char *name, Datum *value, bool *isnull);
+
+/*
+ * Must device data be left out: for want of consent (a boolean), or because the
+ * tenant requires it and nothing was said?
+ */
+extern bool artery_fields_withheld(const ArteryTenant *tenant, Datum consent, bool isnull);
 
 /* The fbclid inside an fbc cookie (fb.1.<milliseconds>.<fbclid>), where none is given. */
 extern void artery_fields_derive_fbclid(Datum fbc, bool fbc_null, Datum *fbclid, bool *isnull);

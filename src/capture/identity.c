@@ -54,6 +54,8 @@ typedef enum IdentifyArgument
 	IDENTIFY_DEVICE_TYPE,
 	IDENTIFY_OS,
 	IDENTIFY_BROWSER,
+	IDENTIFY_CONSENT,
+	IDENTIFY_CLIENT_HINTS,
 	IDENTIFY_ARGUMENTS
 } IdentifyArgument;
 
@@ -72,7 +74,8 @@ static const TextField text_fields[] = {
 	{IDENTIFY_BROWSER, "browser", ARTERY_MAX_TEXT, false},
 };
 
-static const DeviceColumns device_columns = {IDENTIFY_USER_AGENT, IDENTIFY_DEVICE_TYPE, IDENTIFY_OS, IDENTIFY_BROWSER, -1};
+static const DeviceColumns device_columns = {IDENTIFY_USER_AGENT, IDENTIFY_DEVICE_TYPE, IDENTIFY_OS, IDENTIFY_BROWSER,
+IDENTIFY_CLIENT_HINTS};
 
 static const FingerprintColumns fingerprint_columns = {
 	IDENTIFY_SCREEN_WIDTH, IDENTIFY_SCREEN_HEIGHT, IDENTIFY_TIMEZONE, IDENTIFY_TIMEZONE_OFFSET,
@@ -82,12 +85,12 @@ static const FingerprintColumns fingerprint_columns = {
 static ArteryStatement insert_evidence = {
 	"INSERT INTO artery.contact_evidence (tenant_id, crm_contact_id, email_hash, crm_deal_id, "
 	"  click_id, fbclid, fingerprint_hash, ip_address, user_agent, seen_at, "
-	"  screen_width, screen_height, timezone, timezone_offset, device_type, os, browser) "
-	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) "
+	"  screen_width, screen_height, timezone, timezone_offset, device_type, os, browser, consent) "
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) "
 	"RETURNING evidence_id",
-	IDENTIFY_ARGUMENTS,
+	IDENTIFY_CLIENT_HINTS,
 	{TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INETOID, TEXTOID, TIMESTAMPTZOID,
-	INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID}, NULL
+	INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, BOOLOID}, NULL
 };
 
 /*
@@ -184,9 +187,11 @@ artery_identify(PG_FUNCTION_ARGS)
 static void
 check_identity(Datum *values, bool *nulls)
 {
+	const ArteryTenant *tenant;
+
 	artery_fields_clean_texts(text_fields, lengthof(text_fields), values, nulls);
 	artery_fields_require("tenant_id", nulls[IDENTIFY_TENANT_ID]);
-	(void) artery_tenant_get(TextDatumGetCString(values[IDENTIFY_TENANT_ID]));
+	tenant = artery_tenant_get(TextDatumGetCString(values[IDENTIFY_TENANT_ID]));
 	if (nulls[IDENTIFY_CRM_CONTACT_ID] && nulls[IDENTIFY_EMAIL_HASH] && nulls[IDENTIFY_CRM_DEAL_ID])
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -205,6 +210,12 @@ check_identity(Datum *values, bool *nulls)
 	}
 	artery_fields_clean_time("seen_at", &values[IDENTIFY_SEEN_AT], &nulls[IDENTIFY_SEEN_AT]);
 	artery_fields_clean_address(&values[IDENTIFY_IP_ADDRESS], &nulls[IDENTIFY_IP_ADDRESS]);
+	if (artery_fields_withheld(tenant, values[IDENTIFY_CONSENT], nulls[IDENTIFY_CONSENT]))
+	{
+		nulls[IDENTIFY_FINGERPRINT_HASH] = nulls[IDENTIFY_IP_ADDRESS] = nulls[IDENTIFY_USER_AGENT] = true;
+		memset(nulls + IDENTIFY_SCREEN_WIDTH, true, (IDENTIFY_BROWSER - IDENTIFY_SCREEN_WIDTH + 1) * sizeof(bool));
+		nulls[IDENTIFY_CLIENT_HINTS] = true;
+	}
 	artery_fingerprint_fill(&fingerprint_columns, values, nulls);
 	artery_device_fill(&device_columns, values, nulls);
 }
