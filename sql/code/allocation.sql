@@ -225,7 +225,7 @@ COMMENT ON FUNCTION artery.adopt_ads(text) IS
 
 CREATE OR REPLACE FUNCTION artery.allocation_inputs(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT inputs jsonb)
+    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT inputs jsonb, OUT held text)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -234,14 +234,15 @@ DECLARE
     v_settings jsonb := artery.effective_settings(tenant_id);
     v_digits   integer := artery.currency_digits(v_settings ->> 'currency');
     v_direct   boolean := v_settings ->> 'mode' = 'direct';
-    v_minimum  numeric := ceil((v_settings ->> 'min_budget')::numeric * 10 ^ v_digits);
-    v_maximum  numeric := floor((v_settings ->> 'max_budget')::numeric * 10 ^ v_digits);
+    v_explore  numeric := trim_scale((v_settings ->> 'exploration_percent')::numeric / 100);
+    v_new      float8 := (v_settings ->> 'exploration_days')::float8 * 24;
 BEGIN
     RETURN QUERY
     WITH facts AS (
-        SELECT f.*, b.budget AS owner_budget, o.status,
-               count(*) OVER owner AS siblings, row_number() OVER (PARTITION BY f.budget_owner_id ORDER BY f.ad_id) - 1 AS place,
-               sum(f.spend) OVER owner AS owner_spend
+        SELECT f.*, b.budget AS owner_budget, o.status, count(*) OVER owner AS siblings, sum(f.spend) OVER owner AS owner_spend,
+               sum(f.spend / greatest(f.age_hours / 24, 1)::numeric) OVER owner AS owner_pace,
+               CASE WHEN f.budget_owner_id IS NULL THEN f.age_hours < v_new OR f.spend < 100
+                    ELSE bool_and(f.age_hours < v_new OR f.spend < 100) OVER owner END AS is_new
           FROM artery.ad_facts(allocation_inputs.tenant_id, allocation_inputs.as_of, only_ad) f
           JOIN artery.ad_state s
             ON s.tenant_id = allocation_inputs.tenant_id AND s.ad_id = f.ad_id
@@ -264,12 +265,15 @@ BEGIN
                -- an owner's budget as its ads share it: by what they spent
                'current_budget', CASE WHEN f.owner_spend > 0 THEN round(f.owner_budget * f.spend / f.owner_spend, v_digits)
                                       ELSE round(f.owner_budget / f.siblings, v_digits) END,
-               -- and its bounds, cut into whole units that add up
-               'min_budget', CASE WHEN f.budget_owner_id IS NOT NULL THEN
-                   (div(v_minimum, f.siblings) + (f.place < mod(v_minimum, f.siblings))::int) / 10 ^ v_digits END,
-               'max_budget', CASE WHEN f.budget_owner_id IS NOT NULL THEN
-                   (div(v_maximum, f.siblings) + (f.place < mod(v_maximum, f.siblings))::int) / 10 ^ v_digits END))
+               'budget_owner_id', f.budget_owner_id, 'exploration', CASE WHEN v_explore > 0 AND f.is_new THEN v_explore END)
+               -- the bounds are the owner's
+               || CASE WHEN f.budget_owner_id IS NULL THEN '{}' ELSE artery.bound_inputs(
+                   coalesce(f.owner_budget, f.owner_pace), coalesce(k.min_budget, (v_settings ->> 'min_budget')::numeric),
+                   coalesce(k.max_budget, (v_settings ->> 'max_budget')::numeric),
+                   coalesce(k.max_step_percent, (v_settings ->> 'max_step_percent')::float8), k.held, v_digits) END),
+           k.held
       FROM facts f
+      LEFT JOIN artery.owner_bounds(allocation_inputs.tenant_id, v_settings) k ON k.budget_owner_id = f.budget_owner_id
      WHERE only_ad IS NOT NULL OR f.status IS NULL OR f.status <> ALL (ARRAY['PAUSED', 'ARCHIVED', 'DELETED']);
 END
 $$;
@@ -304,6 +308,7 @@ DECLARE
     v_seed     bigint;
     v_run_id   bigint;
     v_proposed integer := 0;
+    v_mode     text := 'propose';
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
     PERFORM artery.check_moment(as_of, 'as_of');
@@ -329,11 +334,16 @@ BEGIN
         RAISE NOTICE 'tenant "%" has no ads to allocate to', tenant_id;
         RETURN;
     END IF;
-    IF propose THEN
+    IF NOT coalesce(propose, false) THEN
+        v_mode := 'ask';
+    ELSIF (v_settings ->> 'shadow')::boolean THEN
+        v_mode := 'shadow';
+        PERFORM artery.shadow_allocation(tenant_id, v_run_id);
+    ELSE
         v_proposed := artery.propose_allocation(tenant_id, v_run_id);
     END IF;
     UPDATE artery.allocation_run r
-       SET proposed = v_proposed, duration_ms = extract(epoch FROM clock_timestamp() - v_started) * 1000
+       SET mode = v_mode, proposed = v_proposed, duration_ms = extract(epoch FROM clock_timestamp() - v_started) * 1000
      WHERE r.tenant_id = allocate_budget.tenant_id AND r.run_id = v_run_id;
 
     RETURN QUERY
@@ -345,7 +355,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.allocate_budget(text, numeric, bigint, timestamptz, boolean) IS
-'Decide the budgets of a tenant''s ads from the tables, keep the run with its inputs, and propose the changes per budget owner. One run of a tenant at a time: a second one says so and returns no rows.';
+'Decide the budgets of a tenant''s ads from the tables, keep the run with its inputs, and propose the changes per budget owner (not with propose => false, and with the setting shadow it is only kept what would have been proposed). One run of a tenant at a time: a second one says so and returns no rows.';
 
 CREATE OR REPLACE FUNCTION artery.fresh_seed()
 RETURNS bigint
@@ -375,7 +385,7 @@ BEGIN
     RETURNING r.run_id INTO v_run_id;
 
     WITH inputs AS MATERIALIZED (
-        SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.inputs || coalesce(f.inputs, '{}') || CASE WHEN o.other > 0
+        SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held, i.inputs || coalesce(f.inputs, '{}') || CASE WHEN o.other > 0
                    -- value that no deal accounts for, told or of single conversions, counts as so many wins
                    THEN jsonb_build_object('other_wins', o.other / (f.inputs ->> 'won_value')::numeric) ELSE '{}' END AS inputs
           FROM artery.allocation_inputs(store_allocation.tenant_id, store_allocation.as_of) i
@@ -394,16 +404,19 @@ BEGIN
     SELECT store_allocation.tenant_id, v_run_id, i.ad_id, i.budget_owner_id, d.current_budget, d.recommended_budget,
            d.change_percentage, d.confidence,
            CASE WHEN v_direct THEN replace(d.reason, 'Pipeline ROAS', 'Cash ROAS') ELSE d.reason END
+           || coalesce(' It is held: ' || i.held || '.', '')
            || CASE WHEN i.budget_owner_id IS NULL THEN ' Not proposed: the owner of its budget is not known.'
                    WHEN i.campaign_id IS NULL THEN ' Not proposed: its campaign is not known.' ELSE '' END,
-           i.inputs, d.metrics || jsonb_build_object('run_id', v_run_id)
+           i.inputs, d.metrics || jsonb_strip_nulls(jsonb_build_object('run_id', v_run_id, 'held', i.held))
       FROM inputs i JOIN decided d ON d.ad_id = i.ad_id;
     GET DIAGNOSTICS v_ads = ROW_COUNT;
     IF v_ads = 0 THEN
         DELETE FROM artery.allocation_run r WHERE r.tenant_id = store_allocation.tenant_id AND r.run_id = v_run_id;
         RETURN NULL;
     END IF;
-    UPDATE artery.allocation_run r SET ads = v_ads
+    UPDATE artery.allocation_run r
+       SET ads = v_ads, unallocated = coalesce((SELECT (b.metrics ->> 'budget_unallocated')::numeric FROM artery.budget_recommendation b
+                                                WHERE b.tenant_id = r.tenant_id AND b.run_id = r.run_id LIMIT 1), 0)
      WHERE r.tenant_id = store_allocation.tenant_id AND r.run_id = v_run_id;
     RETURN v_run_id;
 END
@@ -418,6 +431,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     DELETE FROM artery.budget_recommendation b USING gone g WHERE b.tenant_id = g.tenant_id AND b.run_id = g.run_id;
+    DELETE FROM artery.shadow_budget b USING gone g WHERE b.tenant_id = g.tenant_id AND b.run_id = g.run_id;
     RETURN NULL;
 END
 $$;

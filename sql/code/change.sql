@@ -260,6 +260,7 @@ BEGIN
     change.budget_owner_id := artery.resolve_budget_owner(change.tenant_id, change.campaign_id, change.adset_id,
         change.ad_id, change.budget_owner_id);
     change.target_id := change.budget_owner_id;
+    v_settings := artery.settings_of_owner(change.tenant_id, change.budget_owner_id, v_settings);
     v_force := artery.budget_in_force(change.tenant_id, change.budget_owner_id);
     v_old := v_force;
     IF change.old_value IS NOT NULL THEN

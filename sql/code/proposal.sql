@@ -1,9 +1,34 @@
 -- proposal: from recommendations to changes, and what is not worth one
 
+CREATE OR REPLACE FUNCTION artery.cooling_owners(
+    tenant_id text, OUT budget_owner_id text, OUT what text, OUT settled_at timestamptz, OUT until timestamptz)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_hours interval := make_interval(secs => (artery.effective_settings(tenant_id) ->> 'cooldown_hours')::float8 * 3600);
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT ON (c.target_id) c.target_id,
+           CASE WHEN c.state = 'rejected' THEN 'it was rejected at' WHEN c.state = 'cancelled' AND c.reached_value IS NULL THEN 'it was cancelled at'
+                WHEN c.rollback_of IS NOT NULL THEN 'it was rolled back at' ELSE 'it was changed at' END, c.settled_at, c.settled_at + v_hours
+      FROM artery.ad_change c
+     WHERE c.tenant_id = cooling_owners.tenant_id AND c.settled_at > artery.now() - v_hours
+       AND c.change_type = ANY (ARRAY['BUDGET_INCREASE', 'BUDGET_DECREASE'])
+       -- what was applied, in whole or in part, and what a person did not want
+       AND (c.state = 'completed' OR c.reached_value IS NOT NULL
+            OR c.state = ANY (ARRAY['rejected', 'cancelled']) AND c.triggered_by = 'allocate_budget')
+     ORDER BY c.target_id, c.settled_at DESC, c.change_id;
+END
+$$;
+COMMENT ON FUNCTION artery.cooling_owners(text) IS
+'Budget owners that allocations leave alone for cooldown_hours: what was settled of them last, when, and until when.';
+
 CREATE OR REPLACE FUNCTION artery.owner_wishes(
     tenant_id text, run_id bigint,
     OUT budget_owner_id text, OUT campaign_id text, OUT owner_type text, OUT ads bigint, OUT wanted numeric,
-    OUT budget numeric, OUT is_observed boolean, OUT confidence float8, OUT reason text, OUT refusal text, OUT open_change uuid)
+    OUT budget numeric, OUT is_observed boolean, OUT confidence float8, OUT reason text, OUT refusal text, OUT open_change uuid, OUT forbidden boolean)
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -12,6 +37,7 @@ AS $$
         SELECT b.budget_owner_id, coalesce(min(o.campaign_id), min(s.campaign_id)) AS campaign_id,
                min(o.owner_type) AS owner_type, count(*) AS ads, sum(b.recommended_budget) AS wanted,
                sum(b.current_budget) AS estimated, avg(b.confidence) AS confidence,
+               bool_or(b.metrics ? 'held') AS held,
                sum((b.metrics ->> 'budget_low')::numeric) AS low, sum((b.metrics ->> 'budget_high')::numeric) AS high,
                (array_agg(b.reason ORDER BY abs(b.recommended_budget - b.current_budget) DESC, b.ad_id))[1] AS reason,
                artery.budget_in_force(owner_wishes.tenant_id, b.budget_owner_id) AS observed
@@ -21,18 +47,30 @@ AS $$
          WHERE b.tenant_id = owner_wishes.tenant_id AND b.run_id = owner_wishes.run_id AND b.budget_owner_id IS NOT NULL
          GROUP BY b.budget_owner_id
     ), wish AS (
-        SELECT w.*, coalesce(w.observed, w.estimated) AS budget FROM owner w
+        SELECT w.*, coalesce(w.observed, w.estimated) AS budget, k.min_budget, k.max_budget
+          FROM owner w
+          LEFT JOIN artery.owner_bounds(owner_wishes.tenant_id, artery.effective_settings(owner_wishes.tenant_id)) k
+            ON k.budget_owner_id = w.budget_owner_id
     )
     SELECT w.budget_owner_id, w.campaign_id, w.owner_type, w.ads, w.wanted, w.budget, w.observed IS NOT NULL,
            w.confidence, w.reason,
            CASE WHEN w.campaign_id IS NULL THEN 'its campaign is not known'
+                WHEN w.held THEN 'its budget is held'
+                WHEN w.wanted < w.min_budget OR w.wanted > w.max_budget
+                THEN format('the largest step does not reach its bounds, %s to %s', coalesce(w.min_budget::text, 'none'), coalesce(w.max_budget::text, 'none'))
                 WHEN w.wanted <= 0 THEN 'no budget at all is a pause, which is for people to decide'
+                WHEN d.until IS NOT NULL
+                THEN format('%s %s UTC, and no other change is asked for before %s UTC', d.what,
+                            to_char(d.settled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), to_char(d.until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'))
                 -- less than one percent is not worth an action on the account
                 WHEN abs(w.wanted - w.budget) < greatest(0.01, 0.01 * w.budget) THEN 'less than 1 percent'
                 WHEN abs(w.wanted - w.budget) < 0.05 * w.budget AND w.budget BETWEEN w.low AND w.high
                 THEN 'less than 5 percent, which cannot be told from chance yet' END,
-           c.change_id
+           c.change_id,
+           w.campaign_id IS NULL OR w.wanted <= 0 OR w.held
+           OR coalesce(w.wanted < w.min_budget, false) OR coalesce(w.wanted > w.max_budget, false)
       FROM wish w
+      LEFT JOIN artery.cooling_owners(owner_wishes.tenant_id) d ON d.budget_owner_id = w.budget_owner_id
       -- an open wish that comes to about the same stays, with the approval it may have
       LEFT JOIN LATERAL (
           SELECT a.change_id FROM artery.ad_change a
@@ -44,7 +82,7 @@ AS $$
            ORDER BY a.created_at DESC, a.change_id LIMIT 1) c ON true
 $$;
 COMMENT ON FUNCTION artery.owner_wishes(text, bigint) IS
-'What a run comes to for each budget owner: the sum of its ads, the budget in force, why no change is proposed (refusal), and the open change that says about the same.';
+'What a run comes to for each budget owner: the sum of its ads, the budget in force, why no change is proposed (refusal; forbidden if it may not be, whatever the size), and the open change that says about the same.';
 
 CREATE OR REPLACE FUNCTION artery.propose_allocation(tenant_id text, run_id bigint)
 RETURNS integer
@@ -63,7 +101,7 @@ BEGIN
         IF v_owner.refusal IS NOT NULL THEN
             UPDATE artery.budget_recommendation b SET reason = format('%s Not proposed: %s.', b.reason, v_owner.refusal)
              WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
-               AND b.budget_owner_id = v_owner.budget_owner_id;
+               AND b.budget_owner_id = v_owner.budget_owner_id AND NOT b.metrics ? 'held';
             CONTINUE;
         END IF;
         v_change_id := v_owner.open_change;

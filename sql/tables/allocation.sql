@@ -10,6 +10,8 @@ CREATE TABLE artery.allocation_run (
     total_budget numeric NOT NULL,
     ads          integer NOT NULL,
     proposed     integer NOT NULL DEFAULT 0,
+    unallocated  numeric NOT NULL DEFAULT 0,
+    mode         text NOT NULL DEFAULT 'ask' CHECK (mode = ANY (ARRAY['propose', 'shadow', 'ask'])),
     settings     jsonb NOT NULL,
     started_at   timestamptz NOT NULL,
     duration_ms  double precision NOT NULL,
@@ -17,6 +19,8 @@ CREATE TABLE artery.allocation_run (
 );
 CREATE INDEX allocation_run_by_time ON artery.allocation_run (tenant_id, as_of);
 COMMENT ON TABLE artery.allocation_run IS 'Runs of allocate_budget with everything needed to run them again.';
+COMMENT ON COLUMN artery.allocation_run.unallocated IS 'What of the total the bounds left over or, negative, by how much the least they allow exceeds it; per day.';
+COMMENT ON COLUMN artery.allocation_run.mode IS 'propose: changes were asked for; shadow: it was only kept what would have been; ask: neither, somebody wanted to know.';
 COMMENT ON COLUMN artery.allocation_run.total_budget IS 'Per day in the account''s currency.';
 
 -- One row: what a run recommends for an ad.

@@ -55,6 +55,8 @@ CREATE INDEX ad_change_doubtful ON artery.ad_change (tenant_id, run_at, created_
 CREATE INDEX ad_change_sending ON artery.ad_change (tenant_id, campaign_id) WHERE state = 'sending';
 CREATE INDEX ad_change_open ON artery.ad_change (tenant_id, target_id)
     WHERE state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'unknown']);
+-- What was settled of late: allocations leave its objects alone for a while.
+CREATE INDEX ad_change_settled ON artery.ad_change (tenant_id, settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX ad_change_by_campaign ON artery.ad_change (tenant_id, campaign_id, created_at);
 COMMENT ON TABLE artery.ad_change IS
 'Wishes to change a budget or status, and their state: proposed, approved, blocked, sending, completed, failed, unknown, rejected, cancelled, superseded.';

@@ -20,17 +20,35 @@ artery_ad_case_assess(AdCase *ad, double max_change)
 {
 	artery_blended_score(&ad->input, &ad->score);
 	ad->confidence = artery_blended_confidence(&ad->input, &ad->score);
-	ad->low = ad->minimum;
-	ad->high = ad->maximum;
+	artery_ad_case_bounds(ad->current, ad->minimum, ad->maximum, max_change, &ad->low, &ad->high);
+}
+
+void
+artery_ad_case_bounds(int64 current, int64 minimum, int64 maximum, double max_change, int64 *low, int64 *high)
+{
+	*low = minimum;
+	*high = maximum;
 	if (max_change >= 0)
 	{
 		/* a hair of tolerance: 0.5 * 0.30 must not become 0.16 at the lower end */
-		int64		least = (int64) ceil(Max(ad->current * (1.0 - max_change) - 1e-6, 0.0));
-		int64		most = (int64) floor(Min(ad->current * (1.0 + max_change) + 1e-6, 1e17));
+		int64		least = (int64) ceil(Max(current * (1.0 - max_change) - 1e-6, 0.0));
+		int64		most = (int64) floor(Min(current * (1.0 + max_change) + 1e-6, 1e17));
 
-		ad->low = Min(Max(ad->low, least), most);
-		ad->high = Max(Min(ad->high, most), least);
+		*low = Min(Max(minimum, least), most);
+		*high = Max(Min(maximum, most), least);
 	}
+}
+
+AdBound
+artery_ad_case_bound(int64 wanted, int64 budget, int64 low, int64 high, int64 minimum, int64 maximum)
+{
+	if (minimum == maximum && budget == minimum)
+		return BOUND_HELD;
+	if (budget > wanted && budget == low)
+		return low == minimum ? BOUND_MINIMUM : BOUND_CHANGE;
+	if (budget < wanted && budget == high)
+		return high == maximum ? BOUND_MAXIMUM : BOUND_CHANGE;
+	return BOUND_NONE;
 }
 
 bool

@@ -20,7 +20,8 @@ typedef enum AdBound
 	BOUND_NONE,
 	BOUND_MINIMUM,
 	BOUND_MAXIMUM,
-	BOUND_CHANGE
+	BOUND_CHANGE,
+	BOUND_HELD					/* minimum and maximum are the same */
 } AdBound;
 
 typedef struct AdCase
@@ -31,6 +32,9 @@ typedef struct AdCase
 	BlendedInput input;
 	double		cash_revenue;
 	Funnel	   *funnel;			/* NULL: nothing given of it */
+	const char *owner;			/* whose budget it shares, not ended by a zero; NULL: none */
+	int			owner_length;
+	double		exploration;	/* share of the total reserved for ads that have one; 0: none */
 	bool		has_current;
 	bool		has_dna;
 	int64		current;
@@ -42,6 +46,13 @@ typedef struct AdCase
 	BlendedScore score;
 	DelayedScore delayed;		/* by the model `delayed` only, like the next three */
 	bool		known;			/* something was shown of it */
+	int			group;			/* its budget owner, or itself */
+	double		part;			/* of its group's budget */
+	double		owner_mean;		/* value per unit of money of its group, with its 80 % interval: like delayed */
+	double		owner_low;
+	double		owner_high;
+	int64		owner_current;	/* its group's */
+	int64		owner_budget;
 	int64		supported_low;	/* the best budgets at the ends of the 80 % interval */
 	int64		supported_high;
 	double		confidence;
@@ -71,6 +82,12 @@ extern void artery_ad_cases_apply_dna(AdCase *ads, int n, Jsonb *scores);
 
 /* Score, confidence and the bounds in force; max_change < 0 is none. */
 extern void artery_ad_case_assess(AdCase *ad, double max_change);
+
+/* The bounds in force, of an ad or of a budget owner; max_change < 0 is none. */
+extern void artery_ad_case_bounds(int64 current, int64 minimum, int64 maximum, double max_change, int64 *low, int64 *high);
+
+/* Which bound held a budget back, if it stands at one. */
+extern AdBound artery_ad_case_bound(int64 wanted, int64 budget, int64 low, int64 high, int64 minimum, int64 maximum);
 
 /* Change in percent of the current budget; false where there is none to compare with. */
 extern bool artery_ad_case_change(const AdCase *ad, double *percent);

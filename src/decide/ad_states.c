@@ -47,6 +47,7 @@ static const StateKey state_keys[] = {
 	{"pipeline_value", KIND_NUMBER, true, offsetof(AdCase, input.value), AMOUNT_MAX, AMOUNT_NEAREST},
 	{"age_hours", KIND_NUMBER, true, offsetof(AdCase, input.age_hours), MAX_AGE_HOURS, AMOUNT_NEAREST},
 	{"cash_revenue", KIND_NUMBER, false, offsetof(AdCase, cash_revenue), AMOUNT_MAX, AMOUNT_NEAREST},
+	{"exploration", KIND_SHARE, false, offsetof(AdCase, exploration), 1, AMOUNT_NEAREST},
 	{"dna_score", KIND_SHARE, false, offsetof(AdCase, input.dna_score), 1, AMOUNT_NEAREST},
 	{"current_budget", KIND_MONEY, false, offsetof(AdCase, current), 0, AMOUNT_NEAREST},
 	{"min_budget", KIND_MONEY, false, offsetof(AdCase, minimum), 0, AMOUNT_UP},
@@ -56,6 +57,7 @@ static const StateKey state_keys[] = {
 /* What a key means, other than a place in state_keys. */
 #define KEY_AD_ID (-1)
 #define KEY_OTHER (-2)
+#define KEY_OWNER (-3)
 
 typedef struct Reader
 {
@@ -77,6 +79,7 @@ static void read_object(Reader *reader, JsonbContainer *object, AdCase *ad);
 static void learn_keys(Reader *reader, const JEntry *entries, int pairs, const char *names);
 static int	find_key(const char *name, int length);
 static void read_ad_id(Reader *reader, const JEntry *entries, const char *base, AdCase *ad);
+static void read_owner(JEntry entry, const char *value, int length, AdCase *ad);
 static void read_key(const StateKey *key, JEntry entry, const char *value, int digits, AdCase *ad);
 static bool read_quickly(const StateKey *key, Numeric number, int digits, void *to);
 static void read_slowly(const StateKey *key, Numeric number, int digits, AdCase *ad, void *to);
@@ -191,6 +194,11 @@ read_object(Reader *reader, JsonbContainer *object, AdCase *ad)
 		JBE_ADVANCE_OFFSET(end, entry);
 		if (meaning == KEY_AD_ID || JBE_ISNULL(entry))
 			continue;
+		if (meaning == KEY_OWNER)
+		{
+			read_owner(entry, base + start, end - start, ad);
+			continue;
+		}
 		if (meaning == KEY_OTHER)
 		{
 			uint32		at = getJsonbOffset(object, i);
@@ -243,6 +251,8 @@ find_key(const char *name, int length)
 
 	if (length == 5 && memcmp(name, "ad_id", 5) == 0)
 		return KEY_AD_ID;
+	if (length == 15 && memcmp(name, "budget_owner_id", 15) == 0)
+		return KEY_OWNER;
 	for (i = 0; i < (int) lengthof(state_keys); i++)
 		if ((int) strlen(state_keys[i].name) == length && memcmp(state_keys[i].name, name, length) == 0)
 			return i;
@@ -278,6 +288,18 @@ read_ad_id(Reader *reader, const JEntry *entries, const char *base, AdCase *ad)
 	memcpy(ad->ad_id, base + start, ad->ad_id_length);
 	ad->ad_id[ad->ad_id_length] = '\0';
 	reader->ids += ad->ad_id_length + 1;
+}
+
+static void
+read_owner(JEntry entry, const char *value, int length, AdCase *ad)
+{
+	if (!JBE_ISSTRING(entry) || length == 0 || length > ARTERY_MAX_ID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"budget_owner_id\" of ad \"%s\" is not an id", ad->ad_id),
+				 errdetail("It must be a text of 1 to %d bytes.", ARTERY_MAX_ID)));
+	ad->owner = value;
+	ad->owner_length = length;
 }
 
 static void

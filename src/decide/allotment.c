@@ -26,6 +26,8 @@ typedef struct Remainder
 } Remainder;
 
 static bool settle_by_cells(const Remainder *remainders, const int64 *high, int n, int64 rest, int64 *units);
+static void allot_some(const double *shares, const int64 *low, const int64 *high, const bool *marked, bool mark,
+					   int n, int64 total, int64 *units);
 static int64 sum_units(const int64 *units, int n);
 static double clamped_sum(const double *shares, const int64 *low, const int64 *high, int n, double factor);
 static double common_factor(const double *shares, const int64 *low, const int64 *high, int n, int64 total);
@@ -121,6 +123,60 @@ artery_allotment_bounded(const double *shares, const int64 *low, const int64 *hi
 	settle_rest(remainders, low, high, n, rest, units);
 	pfree(remainders);
 	return 0;
+}
+
+int64
+artery_allotment_reserving(const double *shares, const int64 *low, const int64 *high, const bool *marked, int n,
+						   int64 total, int64 reserve, int64 *units, int64 *missing)
+{
+	int64		rest = artery_allotment_bounded(shares, low, high, n, total, units);
+	int64		most = 0;
+	int64		others = 0;
+	int64		have = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		if (marked[i])
+		{
+			have += units[i];
+			if (pg_add_s64_overflow(most, Min(high[i], total), &most))
+				most = PG_INT64_MAX;
+		}
+		else
+			others += low[i];
+	}
+	*missing = Max(reserve - Max(have, Min(most, total - others)), 0);
+	if (have >= reserve - *missing)
+		return rest;
+	allot_some(shares, low, high, marked, true, n, reserve - *missing, units);
+	allot_some(shares, low, high, marked, false, n, total - (reserve - *missing), units);
+	return 0;
+}
+
+/* Split an amount that their bounds allow among those marked so. */
+static void
+allot_some(const double *shares, const int64 *low, const int64 *high, const bool *marked, bool mark, int n,
+		   int64 total, int64 *units)
+{
+	double	   *part = allocate(n, sizeof(double));
+	int64	   *some = allocate(n, 3 * sizeof(int64));
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (marked[i] == mark)
+		{
+			part[count] = shares[i];
+			some[count] = low[i];
+			some[n + count++] = high[i];
+		}
+	(void) artery_allotment_bounded(part, some, some + n, count, total, some + 2 * (Size) n);
+	for (i = 0, count = 0; i < n; i++)
+		if (marked[i] == mark)
+			units[i] = some[2 * (Size) n + count++];
+	pfree(part);
+	pfree(some);
 }
 
 /* Sum of amounts that are not negative; the largest number if that is too small for it. */

@@ -25,4 +25,12 @@ extern void artery_allotment_split(const double *shares, int n, int64 total, int
 extern int64 artery_allotment_bounded(const double *shares, const int64 *low, const int64 *high, int n,
 									  int64 total, int64 *units);
 
+/*
+ * The same, with at least reserve for those marked: where their bounds or the
+ * lower bounds of the others leave less, as much as there is. *missing is what could
+ * not be reserved.
+ */
+extern int64 artery_allotment_reserving(const double *shares, const int64 *low, const int64 *high, const bool *marked,
+										int n, int64 total, int64 reserve, int64 *units, int64 *missing);
+
 #endif							/* ARTERY_DECIDE_ALLOTMENT_H */

@@ -6,6 +6,8 @@
  */
 #include "artery.h"
 
+#include <math.h>
+
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
@@ -21,7 +23,8 @@ typedef enum Metric
 	METRIC_CTR_WEIGHT, METRIC_ROAS_WEIGHT, METRIC_NORMALIZED_CTR, METRIC_NORMALIZED_ROAS, METRIC_BLENDED, METRIC_DECAY,
 	METRIC_DNA_BOOST, METRIC_FINAL, METRIC_ALPHA, METRIC_BETA, METRIC_DRAW,
 	METRIC_MEAN, METRIC_LOW, METRIC_HIGH, METRIC_AVERAGE, METRIC_BEST, METRIC_BUDGET_LOW, METRIC_BUDGET_HIGH,
-	METRIC_REFERENCE, METRIC_TYPICAL_CTR, METRIC_WEAR, METRIC_RATES, METRIC_DELAYS, METRIC_DNA_EFFECT, METRIC_DNA_SLOPES
+	METRIC_REFERENCE, METRIC_TYPICAL_CTR, METRIC_WEAR, METRIC_RATES, METRIC_DELAYS, METRIC_DNA_EFFECT, METRIC_DNA_SLOPES,
+	METRIC_OWNER_MEAN, METRIC_RESERVE, METRIC_UNRESERVED
 } Metric;
 
 static const char *const metric_names[] = {
@@ -30,7 +33,8 @@ static const char *const metric_names[] = {
 	"ctr_weight", "roas_weight", "normalized_ctr", "normalized_roas", "blended_score", "decay_factor",
 	"dna_boost", "final_score", "alpha", "beta", "draw",
 	"value_mean", "value_low", "value_high", "value_average", "probability_best", "budget_low", "budget_high",
-	"reference_spend", "typical_ctr", "wear_per_million", "rates", "delay_days", "dna_effect", "dna_slopes"
+	"reference_spend", "typical_ctr", "wear_per_million", "rates", "delay_days", "dna_effect", "dna_slopes",
+	"owner_value_mean", "exploration_reserve", "exploration_missing"
 };
 
 typedef union WrittenNumber
@@ -56,6 +60,7 @@ struct BudgetRows
 
 static void begin_text(StringInfo text);
 static Datum end_text(StringInfo text);
+static void add_limits(BudgetRows *rows, const AdCase *ad);
 static Jsonb *form_metrics(BudgetRows *rows, const AdCase *ad);
 static void add_blended(RowObject *metrics, const AdCase *ad);
 static void add_delayed(BudgetRows *rows, const AdCase *ad);
@@ -109,6 +114,7 @@ artery_budget_rows_form(BudgetRows *rows, const AdCase *ad, Datum *values, bool 
 	}
 	else
 		artery_ad_case_reason(ad, &rows->reason);
+	add_limits(rows, ad);
 	values[5] = end_text(&rows->reason);
 	values[6] = JsonbPGetDatum(form_metrics(rows, ad));
 }
@@ -127,10 +133,30 @@ end_text(StringInfo text)
 	return PointerGetDatum(text->data);
 }
 
+/* Say what could not be done as it was asked for. */
+static void
+add_limits(BudgetRows *rows, const AdCase *ad)
+{
+	const BudgetSelection *selection = rows->selection;
+	double		unit = pow(10, -selection->digits);
+
+	if (ad->bound == BOUND_HELD)
+		appendStringInfoString(&rows->reason, " Its budget is left as it is.");
+	if (selection->unallotted > 0)
+		appendStringInfo(&rows->reason, " %.*f of the total stay unspent: the bounds allow no more.",
+						 selection->digits, unit * selection->unallotted);
+	if (selection->unallotted < 0)
+		appendStringInfo(&rows->reason, " The least that the bounds allow is %.*f above the total.",
+						 selection->digits, -unit * selection->unallotted);
+	if (selection->unreserved > 0 && ad->exploration > 0)
+		appendStringInfo(&rows->reason, " Of what is reserved for new ads the bounds leave out %.*f.",
+						 selection->digits, unit * selection->unreserved);
+}
+
 static Jsonb *
 form_metrics(BudgetRows *rows, const AdCase *ad)
 {
-	static const char *const bounds[] = {NULL, "min_budget", "max_budget", "max_change"};
+	static const char *const bounds[] = {NULL, "min_budget", "max_budget", "max_change", "held"};
 	const BudgetSelection *selection = rows->selection;
 	RowObject  *metrics = rows->metrics;
 
@@ -159,6 +185,10 @@ form_metrics(BudgetRows *rows, const AdCase *ad)
 		artery_row_object_text(metrics, METRIC_BOUNDED_BY, bounds[ad->bound]);
 	if (selection->unallotted != 0)
 		artery_row_object_amount(metrics, METRIC_UNALLOCATED, selection->unallotted, selection->digits);
+	if (ad->exploration > 0)
+		artery_row_object_amount(metrics, METRIC_RESERVE, selection->reserve, selection->digits);
+	if (selection->unreserved > 0)
+		artery_row_object_amount(metrics, METRIC_UNRESERVED, selection->unreserved, selection->digits);
 	if (ad->ignored != NULL)
 		artery_row_object_text(metrics, METRIC_IGNORED, ad->ignored);
 	return artery_row_object_end(metrics);
@@ -190,6 +220,8 @@ add_delayed(BudgetRows *rows, const AdCase *ad)
 	artery_row_object_double(metrics, METRIC_MEAN, ad->delayed.mean);
 	artery_row_object_double(metrics, METRIC_LOW, ad->delayed.low);
 	artery_row_object_double(metrics, METRIC_HIGH, ad->delayed.high);
+	if (ad->part < 1)
+		artery_row_object_double(metrics, METRIC_OWNER_MEAN, ad->owner_mean);
 	artery_row_object_double(metrics, METRIC_AVERAGE, selection->delayed.average);
 	artery_row_object_double(metrics, METRIC_BEST, ad->delayed.best);
 	artery_row_object_amount(metrics, METRIC_BUDGET_LOW, ad->supported_low, selection->digits);

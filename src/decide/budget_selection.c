@@ -16,6 +16,7 @@
 #include "decide/allotment.h"
 #include "decide/amount.h"
 #include "decide/budget_selection.h"
+#include "decide/owner_group.h"
 #include "decide/random.h"
 
 #define SOFTMAX_TEMPERATURE 1.0
@@ -33,9 +34,9 @@ PG_FUNCTION_INFO_V1(artery_select_budget);
 PG_FUNCTION_INFO_V1(artery_explain_budget);
 
 static void decide(BudgetSelection *selection);
+static void allot(BudgetSelection *selection, OwnerGroups *groups);
 static void share_blended(const BudgetSelection *selection, AdCase **ads, double *shares);
 static int	compare_ids(const void *left, const void *right);
-static void mark_bound(AdCase *ad);
 static double read_max_change(FunctionCallInfo fcinfo, int argument);
 static char *read_model(FunctionCallInfo fcinfo, int argument);
 static void require_argument(FunctionCallInfo fcinfo, int argument, const char *name);
@@ -118,7 +119,7 @@ artery_explain_budget(PG_FUNCTION_ARGS)
 	selection.ads = &ad;
 	ad.wanted = artery_amount_units(PG_GETARG_NUMERIC(1), selection.digits, AMOUNT_NEAREST, "wanted");
 	ad.budget = Min(Max(ad.wanted, ad.low), ad.high);
-	mark_bound(&ad);
+	ad.bound = artery_ad_case_bound(ad.wanted, ad.budget, ad.low, ad.high, ad.minimum, ad.maximum);
 	artery_begin_rows(fcinfo);
 	artery_budget_rows_form(artery_budget_rows_open(&selection), &ad, values, nulls);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -135,12 +136,7 @@ decide(BudgetSelection *selection)
 	int			n = selection->n;
 	AdCase	  **ads = palloc_extended(n * sizeof(AdCase *), MCXT_ALLOC_HUGE);
 	double	   *shares = palloc_extended(n * sizeof(double), MCXT_ALLOC_HUGE);
-	int64	   *amounts = palloc_extended(n * 4 * sizeof(int64), MCXT_ALLOC_HUGE);
-	int64	   *wanted = amounts;
-	int64	   *low = amounts + n;
-	int64	   *high = amounts + 2 * (Size) n;
-	int64	   *budget = amounts + 3 * (Size) n;
-	bool		bounded = false;
+	OwnerGroups *groups;
 	int			i;
 
 	for (i = 0; i < n; i++)
@@ -148,34 +144,53 @@ decide(BudgetSelection *selection)
 	if (selection->is_delayed)
 		qsort(ads, n, sizeof(AdCase *), compare_ids);
 	for (i = 0; i < n; i++)
-	{
 		artery_ad_case_assess(ads[i], selection->max_change);
-		low[i] = ads[i]->low;
-		/* nobody can get more than all, unless its own minimum says so */
-		high[i] = Max(Min(ads[i]->high, selection->total), ads[i]->low);
-		bounded = bounded || low[i] > 0 || high[i] < selection->total;
-	}
+	groups = artery_owner_groups_find(ads, n, selection->max_change);
 	if (selection->is_delayed)
-		artery_delayed_shares(&selection->delayed, ads, n, selection->seed, shares);
+		artery_delayed_shares(&selection->delayed, ads, n, groups->count, selection->seed, shares);
 	else
 		share_blended(selection, ads, shares);
-	artery_allotment_split(shares, n, selection->total, wanted);
-	if (bounded)
-		selection->unallotted = artery_allotment_bounded(shares, low, high, n, selection->total, budget);
-	else
-		memcpy(budget, wanted, n * sizeof(int64));
+	artery_owner_groups_gather(groups, shares);
+	allot(selection, groups);
+	artery_owner_groups_spread(groups, shares, ads);
 	for (i = 0; i < n; i++)
 	{
 		ads[i]->share = shares[i];
-		ads[i]->wanted = wanted[i];
-		ads[i]->budget = budget[i];
-		mark_bound(ads[i]);
 		if (selection->is_delayed)
 			artery_delayed_judge(&selection->delayed, ads[i], selection->total);
 	}
+	artery_owner_groups_free(groups);
 	pfree(ads);
 	pfree(shares);
-	pfree(amounts);
+}
+
+/* What each owner gets, by its share and within all bounds. */
+static void
+allot(BudgetSelection *selection, OwnerGroups *groups)
+{
+	bool		bounded = false;
+	double		reserve = 0;
+	int			i;
+
+	for (i = 0; i < selection->n; i++)
+		reserve = Max(reserve, selection->ads[i].exploration);
+	for (i = 0; i < groups->count; i++)
+	{
+		/* nobody can get more than all, unless its own minimum says so */
+		groups->high[i] = Max(Min(groups->high[i], selection->total), groups->low[i]);
+		bounded = bounded || groups->low[i] > 0 || groups->high[i] < selection->total;
+	}
+	selection->reserve = (int64) rint(reserve * selection->total);
+	artery_allotment_split(groups->share, groups->count, selection->total, groups->wanted);
+	if (selection->reserve > 0)
+		selection->unallotted = artery_allotment_reserving(groups->share, groups->low, groups->high, groups->explores,
+														   groups->count, selection->total, selection->reserve,
+														   groups->budget, &selection->unreserved);
+	else if (bounded)
+		selection->unallotted = artery_allotment_bounded(groups->share, groups->low, groups->high, groups->count,
+														 selection->total, groups->budget);
+	else
+		memcpy(groups->budget, groups->wanted, groups->count * sizeof(int64));
 }
 
 static void
@@ -200,18 +215,6 @@ compare_ids(const void *left, const void *right)
 	const AdCase *b = *(AdCase *const *) right;
 
 	return strcmp(a->ad_id, b->ad_id);
-}
-
-/* Say which bound held the budget back, if it stands at one. */
-static void
-mark_bound(AdCase *ad)
-{
-	if (ad->budget > ad->wanted && ad->budget == ad->low)
-		ad->bound = ad->low == ad->minimum ? BOUND_MINIMUM : BOUND_CHANGE;
-	else if (ad->budget < ad->wanted && ad->budget == ad->high)
-		ad->bound = ad->high == ad->maximum ? BOUND_MAXIMUM : BOUND_CHANGE;
-	else
-		ad->bound = BOUND_NONE;
 }
 
 static double

@@ -24,7 +24,9 @@ typedef struct BudgetSelection
 	AdCase	   *ads;
 	bool		is_delayed;		/* the model; else blended */
 	DelayedSelection delayed;
-	int64		unallotted;
+	int64		unallotted;		/* what bounds forbid: left over, or (negative) more than the total */
+	int64		reserve;		/* for ads with exploration, and how much of it their bounds forbid */
+	int64		unreserved;
 } BudgetSelection;
 
 /* Forms rows of a selection, one after the other. */

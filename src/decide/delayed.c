@@ -44,6 +44,7 @@ typedef struct Decision
 	double	   *width;
 	double	   *boldness;		/* per ad: width of its draws as a share of the width */
 	Evidence   *evidence;		/* per ad: CTR, then each hop */
+	double	   *mix;			/* per group: what its ads are worth together */
 	Pool		pool;			/* of the factor at hand */
 } Decision;
 
@@ -61,6 +62,7 @@ static void share_by_mean(const Decision *decision, DelayedScore *scores);
 static void share_by_draws(const Decision *decision, DelayedScore *scores);
 static void weigh_doubt(const Decision *decision);
 static double draw_value(const Decision *decision, int ad);
+static void mix_values(const Decision *decision, double *log_value, double largest);
 static void add_shares(const Decision *decision, double *log_value, double weight, DelayedScore *scores);
 static double below(double x, double middle, double width);
 static double digamma(double x);
@@ -76,6 +78,7 @@ artery_delayed_defaults(DelayedOptions *options, int count)
 	options->horizon = 60;
 	options->draws = Min(Max(1024 / Max(count, 1), 16), 64);
 	options->floor = 0.01;
+	options->groups = 0;
 	options->delays = true;
 	options->wear = true;
 }
@@ -90,7 +93,8 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 		.successes = columns, .trials = columns + count, .known = columns + 2 * (Size) count,
 		.middle = columns + 3 * (Size) count, .width = columns + 4 * (Size) count,
 		.boldness = columns + 5 * (Size) count,
-		.evidence = allocate(count, (hops + 1) * sizeof(Evidence))
+		.evidence = allocate(count, (hops + 1) * sizeof(Evidence)),
+		.mix = options->groups > 0 ? allocate(options->groups, sizeof(double)) : NULL
 	};
 	int			i;
 
@@ -103,7 +107,7 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 	summarize(&decision, scores);
 	find_best(&decision, scores);
 	for (i = 0; i < count; i++)
-		scores[i].share = options->floor / count;
+		scores[i].share = options->groups > 0 ? options->floor * ads[i].part / options->groups : options->floor / count;
 	if (options->draws > 0)
 	{
 		weigh_doubt(&decision);
@@ -113,6 +117,8 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 		share_by_mean(&decision, scores);
 	if (decision.pool.dna != NULL)
 		pfree(decision.pool.dna);
+	if (decision.mix != NULL)
+		pfree(decision.mix);
 	pfree(decision.evidence);
 	pfree(columns);
 }
@@ -481,13 +487,31 @@ add_shares(const Decision *decision, double *log_value, double weight, DelayedSc
 
 	for (i = 0; i < decision->count; i++)
 		largest = Max(largest, log_value[i]);
+	if (decision->mix != NULL)
+		mix_values(decision, log_value, largest);
 	for (i = 0; i < decision->count; i++)
 	{
 		log_value[i] = exp(power * (log_value[i] - largest));
+		if (decision->mix != NULL)
+			log_value[i] *= decision->ads[i].part;
 		sum += log_value[i];
 	}
 	for (i = 0; i < decision->count; i++)
 		scores[i].share += weight * log_value[i] / sum;
+}
+
+/* Put what its group is worth in place of each ad's log value. */
+static void
+mix_values(const Decision *decision, double *log_value, double largest)
+{
+	int			i;
+
+	for (i = 0; i < decision->options->groups; i++)
+		decision->mix[i] = 0;
+	for (i = 0; i < decision->count; i++)
+		decision->mix[decision->ads[i].group] += decision->ads[i].part * exp(log_value[i] - largest);
+	for (i = 0; i < decision->count; i++)
+		log_value[i] = largest + log(decision->mix[decision->ads[i].group]);
 }
 
 /* Normal distribution function, kept above 0 for its logarithm. */

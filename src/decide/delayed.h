@@ -13,7 +13,8 @@
  * the account's ads by as much as these resemble each other. Impressions grow like
  * spend^gamma, so for known v the best split is share ~ v^(1 / (1 - gamma)). The
  * split decided is the mean of that over draws from the posteriors: an
- * ad that may be good gets money to show it. Doubt that a horizon's data would not
+ * ad that may be good gets money to show it. Ads that share a budget are worth what they
+ * are in the mix in which they have it. Doubt that a horizon's data would not
  * settle is not worth paying for, so draws are as wide as what can be learnt in it.
  */
 #ifndef ARTERY_DECIDE_DELAYED_H
@@ -39,6 +40,7 @@ typedef struct DelayedOptions
 	double		floor;			/* least share of all ads together */
 	bool		delays;			/* count by age; else every entry is a trial */
 	bool		wear;			/* correct for falling CTR */
+	int			groups;			/* of ads that share a budget; 0: every ad has its own */
 } DelayedOptions;
 
 /* What is known of a hop before any data. */
@@ -56,6 +58,8 @@ typedef struct DelayedAd
 	double		value;			/* of one that reaches the last stage; > 0 */
 	double		age;			/* days it has been shown; >= 0 */
 	double		dna;			/* score of the creative, 0 .. 1; NaN: not known */
+	int			group;			/* where there are groups: 0 .. groups - 1 */
+	double		part;			/* and what part of its group's budget it has; those of a group add up to 1 */
 	ArteryRandom random;		/* its own stream, so that the order of ads does not matter */
 } DelayedAd;
 

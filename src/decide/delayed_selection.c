@@ -32,6 +32,7 @@ static double pooled_value(AdCase **ads, int n);
 static void guess_exposure(const AdCase *ad, double half_life, Exposure *exposure);
 static void guess_hop(const AdCase *ad, int hop, double delay, Hop *made);
 static void add_other_wins(Hop *hops, int count, double wins);
+static void mix_groups(AdCase **ads, int n, int groups);
 static void summarize(DelayedSelection *selection, AdCase **ads, int n);
 static double weight_of(const DelayedSelection *selection, double value);
 static double ideal_budget(const DelayedSelection *selection, const AdCase *ad, double value, int64 total);
@@ -48,7 +49,7 @@ artery_delayed_possible(const AdCase *ads, int n)
 }
 
 void
-artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int64 seed, double *shares)
+artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int groups, int64 seed, double *shares)
 {
 	DelayedHopPrior priors[DELAYED_MAX_HOPS];
 	DelayedOptions options;
@@ -64,6 +65,7 @@ artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int64 se
 	count = selection->funnel.count;
 	hops = palloc_extended((Size) n * count * sizeof(Hop), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	artery_delayed_defaults(&options, n);
+	options.groups = groups < n ? groups : 0;
 	selection->gamma = options.gamma;
 	for (hop = 0; hop < count; hop++)
 		priors[hop] = hop == 0 ? first_hop : later_hop;
@@ -88,6 +90,8 @@ artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int64 se
 		add_other_wins(own, count, funnel->other_wins);
 		made[i].hops = own;
 		made[i].age = ads[i]->input.age_hours / HOURS;
+		made[i].group = ads[i]->group;
+		made[i].part = ads[i]->part;
 		made[i].dna = ads[i]->has_dna ? ads[i]->input.dna_score : NAN;
 		made[i].value = Max(funnel->has_won_value ? funnel->won_value : value, LEAST_VALUE);
 		artery_random_start(&made[i].random, seed, ads[i]->ad_id, ads[i]->ad_id_length);
@@ -99,6 +103,7 @@ artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int64 se
 		ads[i]->known = made[i].exposure.impressions > 0;
 		shares[i] = scores[i].share;
 	}
+	mix_groups(ads, n, groups);
 	summarize(selection, ads, n);
 	pfree(hops);
 	pfree(made);
@@ -114,24 +119,23 @@ artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int64 se
 void
 artery_delayed_judge(const DelayedSelection *selection, AdCase *ad, int64 total)
 {
-	const DelayedScore *score = &ad->delayed;
-	double		width = (log(score->high) - log(score->low)) / (2 * TENTH);
-	double		middle = (log(score->high) + log(score->low)) / 2;
-	double		others = selection->weights - weight_of(selection, score->mean);
-	double		share = sqrt((double) Max(ad->current, 1) * Max(ad->budget, 1)) / Max(total, 1);
+	double		width = (log(ad->owner_high) - log(ad->owner_low)) / (2 * TENTH);
+	double		middle = (log(ad->owner_high) + log(ad->owner_low)) / 2;
+	double		others = selection->weights - weight_of(selection, ad->owner_mean);
+	double		share = sqrt((double) Max(ad->owner_current, 1) * Max(ad->owner_budget, 1)) / Max(total, 1);
 	double		turn;
 
-	ad->supported_low = (int64) rint(ideal_budget(selection, ad, score->low, total));
-	ad->supported_high = (int64) rint(ideal_budget(selection, ad, score->high, total));
-	if (total <= 0 || ad->budget == ad->current)
+	ad->supported_low = (int64) rint(ad->part * ideal_budget(selection, ad, ad->owner_low, total));
+	ad->supported_high = (int64) rint(ad->part * ideal_budget(selection, ad, ad->owner_high, total));
+	if (total <= 0 || ad->owner_budget == ad->owner_current)
 		ad->confidence = 0.5;
 	else if (others <= 0 || share >= 1)
-		ad->confidence = ad->budget > ad->current ? others <= 0 : 1;
+		ad->confidence = ad->owner_budget > ad->owner_current ? others <= 0 : 1;
 	else
 	{
 		turn = log(selection->largest) + (1 - selection->gamma) * (log(share / (1 - share)) + log(others));
 		ad->confidence = 0.5 * erfc((turn - middle) / (Max(width, 1e-9) * M_SQRT2));
-		if (ad->budget < ad->current)
+		if (ad->owner_budget < ad->owner_current)
 			ad->confidence = 1 - ad->confidence;
 	}
 	/* stated with four digits: more would be noise */
@@ -156,15 +160,17 @@ artery_delayed_reason(const DelayedSelection *selection, const AdCase *ad, int64
 					 score->mean, score->low, score->high, average, 100 * score->best);
 	if (!ad->known)
 		worth = psprintf("Nothing was shown of this ad yet, so it is taken for a typical one. %s", worth);
+	if (ad->part < 1)
+		worth = psprintf("%s The ads that share its budget bring %.2f together.", worth, ad->owner_mean);
 	if (fabs(change) < SLIGHT_PERCENT)
 		deed = "Its budget stays about as it is.";
-	else if (change > 0 && score->mean >= average)
+	else if (change > 0 && ad->owner_mean >= average)
 		deed = "It earns more than others: more budget.";
 	else if (change > 0 && more_in_all)
 		deed = "There is more to spend in all, so it gets more too.";
 	else if (change > 0)
 		deed = "It may be better than it looks so far: a little more, to find out.";
-	else if (score->mean < average)
+	else if (ad->owner_mean < average)
 		deed = "Its money earns more with other ads: less budget.";
 	else if (less_in_all)
 		deed = "There is less to spend in all, so it gets less too.";
@@ -280,6 +286,46 @@ add_other_wins(Hop *hops, int count, double wins)
 	}
 }
 
+/*
+ * What ads that share a budget are worth together: the mean of the mix, and its
+ * interval as if its logarithm were normal too, with the variance that those of the
+ * ads give it to the first order.
+ */
+static void
+mix_groups(AdCase **ads, int n, int groups)
+{
+	double	   *mean = palloc_extended(groups * 2 * sizeof(double), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	double	   *variance = mean + groups;
+	int			i;
+
+	for (i = 0; i < n; i++)
+		mean[ads[i]->group] += ads[i]->part * ads[i]->delayed.mean;
+	for (i = 0; i < n; i++)
+	{
+		const DelayedScore *score = &ads[i]->delayed;
+		double		weight = ads[i]->part * score->mean / mean[ads[i]->group];
+		double		width = weight * (log(score->high) - log(score->low)) / (2 * TENTH);
+
+		variance[ads[i]->group] += width * width;
+	}
+	for (i = 0; i < n; i++)
+	{
+		AdCase	   *ad = ads[i];
+		double		width = sqrt(variance[ad->group]);
+
+		ad->owner_mean = ad->delayed.mean;
+		ad->owner_low = ad->delayed.low;
+		ad->owner_high = ad->delayed.high;
+		if (ad->part < 1)
+		{
+			ad->owner_mean = mean[ad->group];
+			ad->owner_low = mean[ad->group] * exp(-width * width / 2 - TENTH * width);
+			ad->owner_high = mean[ad->group] * exp(-width * width / 2 + TENTH * width);
+		}
+	}
+	pfree(mean);
+}
+
 static void
 summarize(DelayedSelection *selection, AdCase **ads, int n)
 {
@@ -293,11 +339,11 @@ summarize(DelayedSelection *selection, AdCase **ads, int n)
 		selection->present += (double) ads[i]->current;
 		sum += (double) ads[i]->current * ads[i]->delayed.mean;
 		plain += ads[i]->delayed.mean;
-		selection->largest = Max(selection->largest, ads[i]->delayed.mean);
+		selection->largest = Max(selection->largest, ads[i]->owner_mean);
 	}
 	selection->average = selection->present > 0 ? sum / selection->present : plain / n;
 	for (i = 0; i < n; i++)
-		selection->weights += weight_of(selection, ads[i]->delayed.mean);
+		selection->weights += ads[i]->part * weight_of(selection, ads[i]->owner_mean);
 }
 
 /* What the best share is in proportion to. */
@@ -311,7 +357,7 @@ weight_of(const DelayedSelection *selection, double value)
 static double
 ideal_budget(const DelayedSelection *selection, const AdCase *ad, double value, int64 total)
 {
-	double		others = Max(selection->weights - weight_of(selection, ad->delayed.mean), 0);
+	double		others = Max(selection->weights - weight_of(selection, ad->owner_mean), 0);
 	double		own = weight_of(selection, value);
 
 	return own + others > 0 ? (double) total * (own / (own + others)) : 0;

@@ -27,9 +27,9 @@ extern bool artery_delayed_possible(const AdCase *ads, int n);
 
 /*
  * Shares for ads, which come in an order of their own (by ad_id): fills their
- * share and delayed. Errors 22023 where an ad has no stages or others than the rest.
+ * share and delayed. Their group (0 .. groups - 1) and part tell who shares a budget. Errors 22023 where an ad has no stages or others than the rest.
  */
-extern void artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int64 seed, double *shares);
+extern void artery_delayed_shares(DelayedSelection *selection, AdCase **ads, int n, int groups, int64 seed, double *shares);
 
 /* When budgets are decided: confidence, and the budgets between which 80 % of the posterior lies. */
 extern void artery_delayed_judge(const DelayedSelection *selection, AdCase *ad, int64 total);

@@ -30,6 +30,8 @@ typedef struct OwnerFacts
 	char	   *learning_status;
 	char	   *currency;
 	char	   *account_currency;
+	Numeric		own_min;		/* bounds that a person gave this owner; NULL: the tenant's hold */
+	Numeric		own_max;
 	Numeric		minimum;		/* the greater one of owner and account */
 	Numeric		spend_today;	/* on the account's day; NULL if not known */
 	int			account_status; /* ACCOUNT_ACTIVE where not known */
@@ -46,9 +48,11 @@ static ArteryStatement select_facts = {
 	"SELECT o.status, o.learning_status, o.currency, o.minimum, o.spend_day, o.spend_today, "
 	"       (SELECT pg_catalog.sum(d.spend) FROM artery.ad_state s "
 	"          JOIN artery.ad_day d ON d.tenant_id = $1 AND d.ad_id = s.ad_id AND d.day = $4 "
-	"         WHERE s.tenant_id = $1 AND s.budget_owner_id = r.owner_id) "
+	"         WHERE s.tenant_id = $1 AND s.budget_owner_id = r.owner_id), "
+	"       k.min_budget, k.max_budget "
 	"  FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY r(target_id, owner_id, n) "
 	"  LEFT JOIN artery.budget_owner o ON o.tenant_id = $1 AND o.budget_owner_id = r.target_id "
+	"  LEFT JOIN artery.owner_constraint k ON k.tenant_id = $1 AND k.budget_owner_id = r.target_id "
 	" ORDER BY r.n",
 	4, {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, DATEOID}, NULL
 };
@@ -105,7 +109,7 @@ static void judge_account(const GuardRequest *request, const OwnerFacts *facts, 
 						  StringInfo checks);
 static void judge_floor(const GuardRequest *request, const OwnerFacts *facts, GuardVerdict *verdict,
 						StringInfo checks);
-static void judge_owner_cap(const GuardRequest *request, GuardVerdict *verdict, StringInfo checks);
+static void judge_owner_cap(const GuardRequest *request, const OwnerFacts *facts, GuardVerdict *verdict, StringInfo checks);
 static void judge_tenant_cap(const GuardRequest *request, GuardVerdict *verdict, StringInfo checks);
 
 static int
@@ -138,7 +142,7 @@ artery_owner_judge(const GuardRequest *request, TimestampTz moment, GuardVerdict
 	{
 		increase = request->in_force == NULL || compare(request->target, request->in_force) > 0;
 		judge_floor(request, facts, verdict, checks);
-		judge_owner_cap(request, verdict, checks);
+		judge_owner_cap(request, facts, verdict, checks);
 		if (increase && request->tenant->settings.hold_while_learning && facts->learning_status != NULL &&
 			strcmp(facts->learning_status, "LEARNING") == 0)
 		{
@@ -257,6 +261,10 @@ load_owner(const OwnerFacts *account, int32 today, int row, OwnerFacts *facts)
 	}
 	field = artery_field(row, 7, &isnull);
 	facts->spend_today = greater(facts->spend_today, field, isnull);
+	field = artery_field(row, 8, &isnull);
+	facts->own_min = greater(NULL, field, isnull);
+	field = artery_field(row, 9, &isnull);
+	facts->own_max = greater(NULL, field, isnull);
 }
 
 /* What people switched off; told before anything else, since only people can end it. */
@@ -350,11 +358,12 @@ judge_floor(const GuardRequest *request, const OwnerFacts *facts, GuardVerdict *
 }
 
 static void
-judge_owner_cap(const GuardRequest *request, GuardVerdict *verdict, StringInfo checks)
+judge_owner_cap(const GuardRequest *request, const OwnerFacts *facts, GuardVerdict *verdict, StringInfo checks)
 {
 	const TenantSettings *settings = &request->tenant->settings;
 	bool		increase = request->in_force == NULL || compare(request->target, request->in_force) > 0;
-	Numeric		bound = increase ? settings->max_budget : settings->min_budget;
+	Numeric		own = increase ? facts->own_max : facts->own_min;
+	Numeric		bound = own != NULL ? own : increase ? settings->max_budget : settings->min_budget;
 	int			order;
 
 	if (bound == NULL)

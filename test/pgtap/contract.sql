@@ -51,6 +51,7 @@ INSERT INTO contract VALUES
 ('record_ad_days', 'tenant_id days', '', NULL),
 ('observe_budget', 'tenant_id budget_owner_id budget', 'observed_at', NULL),
 ('record_feedback', 'tenant_id ad_id actual_pipeline_value actual_spend', 'impressions clicks cash_revenue as_of', 'actual_roas'),
+('constrain_owner', 'tenant_id budget_owner_id', 'min_budget max_budget max_step_percent pinned set_by note', NULL),
 ('record_dna', 'tenant_id ad_id score', 'source recorded_at', NULL),
 ('allocate_budget', 'tenant_id', 'total_budget seed as_of propose',
  'ad_id current_budget recommended_budget change_percentage confidence reason metrics budget_owner_id'),

@@ -40,7 +40,7 @@ SELECT set_eq($$ SELECT name FROM functions WHERE prosecdef $$, ARRAY[
     'expire_clicks', 'make_click_partitions', 'reattribute', 'explain_attribution', 'fold_attribution_state', 'rebuild_attribution_state', 'ad_roas', 'register_ad', 'observe_budget', 'record_ad_day', 'record_ad_days',
     'record_feedback', 'record_dna', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'explain_recommendation', 'run_scheduled_allocation',
     'schedule_allocation', 'unschedule_allocation', 'schedule_sql', 'queue_ad_change', 'approve_ad_change',
-    'reject_ad_change', 'cancel_ad_change', 'rollback_ad_change', 'retry_ad_change', 'resume_delivery', 'pause_owner', 'resume_owner',
+    'reject_ad_change', 'cancel_ad_change', 'rollback_ad_change', 'retry_ad_change', 'resume_delivery', 'pause_owner', 'constrain_owner', 'resume_owner',
     'erase_contact', 'enqueue_job', 'claim_jobs', 'complete_job', 'fail_job', 'retry_job', 'health', 'purge', 'note_progress'],
     'functions with the owner''s rights are exactly these');
 -- In all of them a tenant that is not the caller's, or a caller who is bound, is refused first: see rls.sql.

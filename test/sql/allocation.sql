@@ -53,7 +53,7 @@ SELECT c.budget_owner_id, c.campaign_id, c.adset_id, c.change_type, c.old_value,
  WHERE c.tenant_id = 'allocation' GROUP BY c.tenant_id, c.change_id ORDER BY 1;
 SELECT proposed FROM artery.allocation_run WHERE tenant_id = 'allocation' ORDER BY run_id;
 
--- bounds are per owner: s1's two ads share its 50 to 120.01, c2 has one ad
+-- bounds are per owner: s1's two ads share its 50 to 120.01, which both name; c2 has one ad
 SELECT artery.configure_tenant('allocation', '{"min_budget": 50, "max_budget": 120.01}') ->> 'max_budget' AS max_budget;
 SELECT budget_owner_id, sum(recommended_budget) BETWEEN 50 AND 120.01 AS within, min(metrics ->> 'budget_unallocated') AS unallocated
   FROM artery.allocate_budget('allocation', 200, 7, '2024-03-05 00:00+00', false) GROUP BY 1 HAVING budget_owner_id IS NOT NULL ORDER BY 1;

@@ -1,0 +1,120 @@
+-- constraint: what a person allows a budget owner
+
+CREATE OR REPLACE FUNCTION artery.constrain_owner(
+    tenant_id text, budget_owner_id text, min_budget numeric DEFAULT NULL, max_budget numeric DEFAULT NULL,
+    max_step_percent float8 DEFAULT NULL, pinned boolean DEFAULT false, set_by text DEFAULT NULL, note text DEFAULT NULL)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM artery.require_tenant(tenant_id);
+    PERFORM artery.check_id(budget_owner_id, 'budget_owner_id'), artery.check_amount(coalesce(min_budget, 0), 'min_budget'),
+            artery.check_amount(coalesce(max_budget, 0), 'max_budget'), artery.check_text('set_by', set_by, 256, false),
+            artery.check_text('note', nullif(note, ''), 8192, false);
+    IF min_budget > max_budget THEN
+        RAISE EXCEPTION 'min_budget % is above max_budget %', min_budget, max_budget USING ERRCODE = '22023';
+    ELSIF max_step_percent = 'NaN' OR max_step_percent < 0 OR max_step_percent > 1000 THEN
+        RAISE EXCEPTION 'max_step_percent % is out of range', max_step_percent
+            USING ERRCODE = '22003', DETAIL = 'It must be between 0 and 1000.', HINT = 'For 20 percent, give 20.';
+    ELSIF NOT artery.is_known_owner(tenant_id, budget_owner_id) THEN
+        -- A bound on a mistyped id would seem to hold.
+        RAISE EXCEPTION 'unknown ad set or campaign "%"', left(budget_owner_id, 100)
+            USING ERRCODE = '22023', HINT = format('View artery.v_budget_owners lists those of tenant "%s".', tenant_id);
+    END IF;
+    IF min_budget IS NULL AND max_budget IS NULL AND max_step_percent IS NULL AND NOT coalesce(pinned, false) THEN
+        DELETE FROM artery.owner_constraint k
+         WHERE k.tenant_id = constrain_owner.tenant_id AND k.budget_owner_id = constrain_owner.budget_owner_id;
+    ELSE
+        INSERT INTO artery.owner_constraint (tenant_id, budget_owner_id, min_budget, max_budget, max_step_percent, pinned,
+                                             set_by, note, updated_at)
+        VALUES (constrain_owner.tenant_id, constrain_owner.budget_owner_id, constrain_owner.min_budget,
+                constrain_owner.max_budget, constrain_owner.max_step_percent, coalesce(constrain_owner.pinned, false),
+                constrain_owner.set_by, nullif(constrain_owner.note, ''), artery.now())
+        ON CONFLICT ON CONSTRAINT owner_constraint_pkey DO UPDATE
+           SET min_budget = excluded.min_budget, max_budget = excluded.max_budget,
+               max_step_percent = excluded.max_step_percent, pinned = excluded.pinned,
+               set_by = excluded.set_by, note = excluded.note, updated_at = excluded.updated_at;
+    END IF;
+    -- What the old bounds held back may pass now.
+    PERFORM artery.judge_again(tenant_id, ARRAY['owner_cap']);
+    RETURN EXISTS (SELECT FROM artery.owner_constraint k
+                    WHERE k.tenant_id = constrain_owner.tenant_id AND k.budget_owner_id = constrain_owner.budget_owner_id);
+END
+$$;
+COMMENT ON FUNCTION artery.constrain_owner(text, text, numeric, numeric, float8, boolean, text, text) IS
+'Bound the daily budget of an ad set or campaign, in place of the tenant''s min_budget, max_budget and max_step_percent; pinned keeps it as it is: counted in the total, never changed by an allocation. Replaces what was set before; with nothing given, the tenant''s settings hold again. Returns whether it has bounds of its own.';
+
+CREATE OR REPLACE FUNCTION artery.owner_bounds(
+    tenant_id text, settings jsonb,
+    OUT budget_owner_id text, OUT min_budget numeric, OUT max_budget numeric, OUT max_step_percent float8, OUT held text)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT o.budget_owner_id, coalesce(k.min_budget, (settings ->> 'min_budget')::numeric),
+           coalesce(k.max_budget, (settings ->> 'max_budget')::numeric),
+           coalesce(k.max_step_percent, (settings ->> 'max_step_percent')::float8),
+           CASE WHEN k.pinned THEN 'pinned' || coalesce(' by ' || k.set_by, '') || coalesce(': ' || k.note, '')
+                WHEN o.paused_at IS NOT NULL THEN format('its changes are paused by %s', o.paused_by)
+                WHEN c.paused_at IS NOT NULL THEN format('changes of its campaign are paused by %s', c.paused_by)
+                WHEN o.learning_status = 'LEARNING' AND (settings ->> 'hold_while_learning')::boolean
+                THEN 'it is in Meta''s learning phase' END
+      FROM (SELECT coalesce(b.budget_owner_id, x.budget_owner_id) AS budget_owner_id, b.campaign_id, b.paused_at, b.paused_by,
+                   b.learning_status
+              FROM (SELECT * FROM artery.budget_owner b WHERE b.tenant_id = owner_bounds.tenant_id) b
+              FULL JOIN (SELECT x.budget_owner_id FROM artery.owner_constraint x WHERE x.tenant_id = owner_bounds.tenant_id) x
+                ON x.budget_owner_id = b.budget_owner_id) o
+      LEFT JOIN artery.owner_constraint k ON k.tenant_id = owner_bounds.tenant_id AND k.budget_owner_id = o.budget_owner_id
+      LEFT JOIN artery.budget_owner c ON c.tenant_id = owner_bounds.tenant_id AND c.budget_owner_id = o.campaign_id
+$$;
+COMMENT ON FUNCTION artery.owner_bounds(text, jsonb) IS
+'The bounds that hold for each known budget owner, its own or the tenant''s, and why it is held at its budget, if it is.';
+
+CREATE OR REPLACE FUNCTION artery.settings_of_owner(tenant_id text, budget_owner_id text, settings jsonb)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT settings_of_owner.settings || coalesce((
+        SELECT jsonb_strip_nulls(jsonb_build_object('min_budget', k.min_budget, 'max_budget', k.max_budget))
+          FROM artery.owner_constraint k
+         WHERE k.tenant_id = settings_of_owner.tenant_id AND k.budget_owner_id = settings_of_owner.budget_owner_id), '{}')
+$$;
+COMMENT ON FUNCTION artery.settings_of_owner(text, text, jsonb) IS 'The tenant''s settings with the bounds that are the owner''s own.';
+
+CREATE OR REPLACE FUNCTION artery.bound_inputs(
+    budget numeric, min_budget numeric, max_budget numeric, max_step_percent float8, held text, digits integer)
+RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object('min_budget', trim_scale(b.low), 'max_budget', trim_scale(b.high)))
+      FROM (SELECT CASE WHEN held IS NOT NULL AND budget IS NOT NULL THEN round(budget, digits)
+                        -- the largest step comes before a bound it cannot reach
+                        ELSE least(greatest(l.low, l.least), coalesce(l.most, greatest(l.low, l.least))) END AS low,
+                   CASE WHEN held IS NOT NULL AND budget IS NOT NULL THEN round(budget, digits)
+                        ELSE greatest(least(l.high, l.most), coalesce(l.least, least(l.high, l.most))) END AS high
+              FROM (SELECT ceil(min_budget * 10::numeric ^ digits) / 10::numeric ^ digits AS low, floor(max_budget * 10::numeric ^ digits) / 10::numeric ^ digits AS high,
+                           ceil(budget * CASE WHEN max_step_percent < 100 THEN 1 - max_step_percent::numeric / 100
+                                              WHEN max_step_percent >= 100 THEN 0 END * 10::numeric ^ digits) / 10::numeric ^ digits AS least,
+                           floor(budget * (1 + max_step_percent::numeric / 100) * 10::numeric ^ digits) / 10::numeric ^ digits AS most) l) b
+$$;
+COMMENT ON FUNCTION artery.bound_inputs(numeric, numeric, numeric, float8, text, integer) IS
+'The bounds of an owner with that budget as select_budget takes them: {"min_budget", "max_budget"}, equal where it is held.';
+
+CREATE OR REPLACE VIEW artery.v_owner_constraints WITH (security_barrier) AS
+SELECT o.tenant_id, o.budget_owner_id, o.owner_type, o.campaign_id, o.budget,
+       coalesce(k.min_budget, (t.settings ->> 'min_budget')::numeric) AS min_budget,
+       coalesce(k.max_budget, (t.settings ->> 'max_budget')::numeric) AS max_budget,
+       coalesce(k.max_step_percent, (t.settings ->> 'max_step_percent')::float8) AS max_step_percent,
+       coalesce(k.pinned, false) AS pinned, o.paused_at IS NOT NULL OR c.paused_at IS NOT NULL AS paused,
+       coalesce(o.learning_status = 'LEARNING' AND coalesce((t.settings ->> 'hold_while_learning')::boolean, true), false) AS learning,
+       k.budget_owner_id IS NOT NULL AS is_own, k.set_by, k.note, k.updated_at
+  FROM artery.budget_owner o
+  JOIN artery.tenant t ON t.tenant_id = o.tenant_id
+  LEFT JOIN artery.owner_constraint k ON k.tenant_id = o.tenant_id AND k.budget_owner_id = o.budget_owner_id
+  LEFT JOIN artery.budget_owner c ON c.tenant_id = o.tenant_id AND c.budget_owner_id = o.campaign_id
+ WHERE artery.tenant_visible(o.tenant_id);
+COMMENT ON VIEW artery.v_owner_constraints IS
+'What bounds the budget of each ad set and campaign in allocations: least, most and largest step (its own where is_own, else the tenant''s), and whether it is held at its budget, being pinned, paused, or in Meta''s learning phase.';

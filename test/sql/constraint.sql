@@ -1,0 +1,115 @@
+-- constraint: what a person allows budget owners, and how allocations keep to it
+SET client_min_messages = warning;
+SET datestyle = 'ISO';
+SET timezone = 'UTC';
+\set VERBOSITY terse
+\set SHOW_CONTEXT never
+-- Four ad sets and a campaign with a budget of its own; s1 has two ads, the others one. Day 9 for all but new.
+SELECT artery.add_tenant('bounds', 'service_business', settings => '{"fuzz_percent": 0, "daily_budget": 500}');
+SELECT count(artery.register_ad('bounds', a, c, s, first_seen => '2024-03-01 00:00+00'))
+  FROM (VALUES ('a1', 'c1', 's1'), ('a2', 'c1', 's1'), ('a3', 'c1', 's2'), ('a4', 'c2', 's3'), ('a5', 'c3', NULL)) v(a, c, s);
+SELECT artery.register_ad('bounds', 'new', 'c2', 's4', first_seen => '2024-03-08 00:00+00');
+SELECT count(artery.observe_budget('bounds', o, 100, '2024-03-01 00:00+00')) FROM unnest(ARRAY['s1', 's2', 's3', 'c3']) o;
+SELECT artery.observe_budget('bounds', 's4', 10, '2024-03-08 00:00+00');
+SELECT count(artery.record_ad_day('bounds', a, '2024-03-01'::date + d, 3000, clicks, spend))
+  FROM (VALUES ('a1', 60, 75), ('a2', 20, 25), ('a3', 90, 100), ('a4', 30, 100), ('a5', 60, 100)) v(a, clicks, spend), generate_series(0, 7) d;
+CREATE FUNCTION decided(total numeric) RETURNS TABLE (owner text, budget numeric, bound text, held text, rest text) LANGUAGE sql AS $$
+    SELECT budget_owner_id, sum(recommended_budget), min(metrics ->> 'bounded_by'), min(metrics ->> 'held'), min(metrics ->> 'budget_unallocated')
+      FROM artery.allocate_budget('bounds', total, 7, '2024-03-10 00:00+00', false) GROUP BY 1 $$;
+
+-- an owner is decided on as a whole, and its ads have parts of it as they spend: three to one
+SELECT ad_id, round(recommended_budget / sum(recommended_budget) OVER (), 3) AS part, metrics ? 'owner_value_mean' AS mixed,
+       reason ~ 'The ads that share its budget bring [0-9.]+ together' AS said
+  FROM artery.allocate_budget('bounds', 500, 7, '2024-03-10 00:00+00', false) WHERE budget_owner_id = 's1' ORDER BY 1;
+SELECT sum(budget) FROM decided(500);
+
+-- its own bounds go before the tenant's; the sum is exact
+SELECT artery.configure_tenant('bounds', '{"min_budget": 20, "max_budget": 150}') ->> 'min_budget' AS min_budget;
+SELECT artery.constrain_owner('bounds', 's2', max_budget => 90.01, set_by => 'anna'), artery.constrain_owner('bounds', 's3', min_budget => 120),
+       artery.constrain_owner('bounds', 's4', min_budget => 5, max_budget => 5);
+SELECT owner, bound, budget FROM decided(400) WHERE bound IS NOT NULL ORDER BY 1;
+SELECT sum(budget), bool_and(budget BETWEEN 20 AND 150 OR owner = 's4') AS within FROM decided(400);
+SELECT budget_owner_id, min_budget, max_budget, is_own, set_by FROM artery.v_owner_constraints WHERE tenant_id = 'bounds' ORDER BY 1;
+-- impossible: the bounds allow 150 (s1) + 90.01 + 150 + 5 + 150 (c3) = 545.01 at most, and 20 + 20 + 120 + 5 + 20 = 185 at least
+SELECT sum(budget), min(rest) AS rest FROM decided(600);
+SELECT sum(budget), min(rest) AS rest FROM decided(100);
+SELECT substring(reason FROM '[0-9.]+ of the total.*') AS reason FROM artery.allocate_budget('bounds', 600, 7, '2024-03-10 00:00+00', false) LIMIT 1;
+SELECT substring(reason FROM 'The least.*') AS reason FROM artery.allocate_budget('bounds', 100, 7, '2024-03-10 00:00+00', false) LIMIT 1;
+SELECT total_budget, unallocated FROM artery.allocation_run WHERE tenant_id = 'bounds' ORDER BY run_id DESC LIMIT 3;
+-- taken back: the tenant's hold again
+SELECT artery.constrain_owner('bounds', 's2'), artery.constrain_owner('bounds', 's3'), artery.constrain_owner('bounds', 's4');
+SELECT artery.configure_tenant('bounds', '{"min_budget": null, "max_budget": null}') IS NOT NULL AS ok;
+
+-- at most 10 percent per step, s1 at most 5
+SELECT artery.configure_tenant('bounds', '{"max_step_percent": 10}') ->> 'max_step_percent' AS step;
+SELECT artery.constrain_owner('bounds', 's1', max_step_percent => 5);
+SELECT owner, budget BETWEEN 90 AND 110 AS within, owner = 's1' AND budget BETWEEN 95 AND 105 AS s1, owner = 's4' AND budget BETWEEN 9 AND 11 AS s4
+  FROM decided(410) ORDER BY 1;
+SELECT sum(budget), min(rest) AS rest FROM decided(410);
+-- 105 + 110 * 3 + 11 = 446 at most
+SELECT sum(budget), min(rest) AS rest FROM decided(500);
+-- a step that does not reach a bound is not proposed
+SELECT artery.constrain_owner('bounds', 's4', min_budget => 50, max_step_percent => 10);
+SELECT DISTINCT substring(reason FROM 'Not proposed.*') AS reason FROM artery.allocate_budget('bounds', 410, 7, '2024-03-10 00:00+00') WHERE budget_owner_id = 's4';
+SELECT artery.constrain_owner('bounds', 's1'), artery.constrain_owner('bounds', 's4');
+SELECT artery.configure_tenant('bounds', '{"max_step_percent": null}') IS NOT NULL AS ok;
+
+-- held: pinned by a person, paused, in the learning phase; they count in the total and are not proposed for
+SELECT artery.constrain_owner('bounds', 's1', pinned => true, set_by => 'anna', note => 'brand');
+SELECT artery.pause_owner('bounds', 's2', 'ben');
+UPDATE artery.budget_owner SET learning_status = 'LEARNING' WHERE tenant_id = 'bounds' AND budget_owner_id = 's3';
+SELECT * FROM decided(500) WHERE owner LIKE 's_' AND owner <> 's4' ORDER BY 1;
+SELECT sum(budget) FROM decided(500);
+SELECT budget_owner_id, pinned, paused, learning FROM artery.v_owner_constraints WHERE tenant_id = 'bounds' ORDER BY 1;
+SELECT ad_id, substring(reason FROM 'Its budget is left.*') AS reason FROM artery.allocate_budget('bounds', 500, 7, '2024-03-10 00:00+00') WHERE budget_owner_id = 's1' ORDER BY 1;
+SELECT DISTINCT target_id FROM artery.ad_change WHERE tenant_id = 'bounds' AND run_id = (SELECT max(run_id) FROM artery.allocation_run WHERE tenant_id = 'bounds') ORDER BY 1;
+-- by the same token a paused campaign holds its ad sets, and learning is not held where the tenant says so
+SELECT artery.pause_owner('bounds', 'c2', 'ben');
+SELECT artery.configure_tenant('bounds', '{"hold_while_learning": false}') IS NOT NULL AS ok;
+SELECT owner, held FROM decided(500) ORDER BY 1;
+SELECT artery.resume_owner('bounds', 'c2'), artery.resume_owner('bounds', 's2'), artery.constrain_owner('bounds', 's1');
+
+-- new ads: s4 is two days old; half of 500 is for it, as much as its bounds allow
+SELECT budget < 250 AS less FROM decided(500) WHERE owner = 's4';
+SELECT artery.configure_tenant('bounds', '{"exploration_percent": 50}') ->> 'exploration_percent' AS percent;
+SELECT budget, sum FROM (SELECT owner, budget, sum(budget) OVER () FROM decided(500)) d WHERE owner = 's4';
+SELECT artery.constrain_owner('bounds', 's4', max_budget => 60);
+SELECT ad_id, recommended_budget, metrics -> 'exploration_reserve' AS reserve, metrics -> 'exploration_missing' AS missing,
+       substring(reason FROM 'Of what is reserved.*') AS reason
+  FROM artery.allocate_budget('bounds', 500, 7, '2024-03-10 00:00+00', false) WHERE budget_owner_id = 's4';
+SELECT sum(budget) FROM decided(500);
+-- until it has spent 100 and is older than a week
+SELECT artery.configure_tenant('bounds', '{"exploration_days": 1}') ->> 'exploration_days' AS days;
+SELECT inputs -> 'exploration' AS exploration FROM artery.allocation_inputs('bounds', '2024-03-10 00:00+00') WHERE ad_id = 'new';
+SELECT artery.record_ad_day('bounds', 'new', '2024-03-08', 3000, 60, 100);
+SELECT inputs -> 'exploration' AS exploration FROM artery.allocation_inputs('bounds', '2024-03-10 00:00+00') WHERE ad_id = 'new';
+
+-- whatever bounded them, all these runs can be made again from what they kept
+SELECT count(*) > 100 AS many, bool_and(artery.replay_recommendation(b.tenant_id, b.run_id, b.ad_id, '{}') = b.recommended_budget) AS replayed
+  FROM artery.budget_recommendation b WHERE b.tenant_id = 'bounds';
+
+-- the guard and the fuzz keep to the owner's own bounds, too
+SELECT artery.configure_tenant('bounds', '{"fuzz_percent": 10, "max_budget": 50, "exploration_percent": 0}') IS NOT NULL AS ok;
+SELECT artery.constrain_owner('bounds', 's3', max_budget => 104);
+SELECT count(artery.queue_ad_change('bounds', 'c2', 'BUDGET_INCREASE', NULL, '{"budget": 103}', 'test', adset_id => CASE WHEN i > 0 THEN 's3' END))
+  FROM generate_series(1, 30) i;
+SELECT bool_and((c.new_value ->> 'budget')::numeric <= 104) AS within FROM artery.ad_change c WHERE tenant_id = 'bounds' AND target_id = 's3' AND triggered_by = 'test';
+SELECT artery.queue_ad_change('bounds', 'c2', 'BUDGET_INCREASE', NULL, '{"budget": 105}', 'test', adset_id => 's3') IS NULL AS refused;
+
+-- select_budget without tables: owners' names, and bounds that contradict each other
+SELECT ad_id, recommended_budget FROM artery.select_budget('[
+    {"ad_id": "x1", "impressions": 1000, "clicks": 10, "spend": 30, "pipeline_value": 0, "age_hours": 72, "budget_owner_id": "x", "max_budget": 50.01},
+    {"ad_id": "y", "impressions": 1000, "clicks": 10, "spend": 30, "pipeline_value": 0, "age_hours": 72},
+    {"ad_id": "x2", "impressions": 1000, "clicks": 10, "spend": 30, "pipeline_value": 0, "age_hours": 72, "budget_owner_id": "x", "max_budget": 80}]', 200, seed => 1);
+SELECT * FROM artery.select_budget('[
+    {"ad_id": "x1", "impressions": 1000, "clicks": 10, "spend": 30, "pipeline_value": 0, "age_hours": 72, "budget_owner_id": "x", "max_budget": 50},
+    {"ad_id": "x2", "impressions": 1000, "clicks": 10, "spend": 30, "pipeline_value": 0, "age_hours": 72, "budget_owner_id": "x", "min_budget": 60}]', 200, seed => 1);
+SELECT * FROM artery.select_budget('[{"ad_id": "x1", "impressions": 1, "clicks": 1, "spend": 1, "pipeline_value": 0, "age_hours": 7, "budget_owner_id": 7}]', 200, seed => 1);
+
+-- refused
+SELECT artery.constrain_owner('bounds', 's9', pinned => true);
+SELECT artery.constrain_owner('bounds', 's1', min_budget => 10, max_budget => 5);
+SELECT artery.constrain_owner('bounds', 's1', min_budget => -1);
+SELECT artery.constrain_owner('bounds', 's1', max_step_percent => 'NaN');
+SELECT artery.constrain_owner('nobody', 's1');
+DROP FUNCTION decided;
