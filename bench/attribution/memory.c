@@ -17,7 +17,7 @@ enum
 };
 
 #define RANGES 3				/* of the keys, those that candidates come from */
-#define RANGE_LIMIT 32
+#define RANGE_LIMIT 16
 #define WINDOW_DAYS 7.0
 #define LN_2 0.69314718055994531
 

@@ -21,6 +21,26 @@ LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'artery_learnt_numbers';
 COMMENT ON FUNCTION artery.learnt_numbers() IS 'How many numbers the calibrated model learns of a tenant.';
 
+CREATE OR REPLACE FUNCTION artery.learnt_step(sums float8[], positions smallint[], amounts float8[], weight float8)
+RETURNS float8[]
+LANGUAGE C IMMUTABLE
+AS 'MODULE_PATHNAME', 'artery_learnt_step';
+COMMENT ON FUNCTION artery.learnt_step(float8[], smallint[], float8[], float8) IS 'A step of the aggregate sum_learnt.';
+
+CREATE OR REPLACE AGGREGATE artery.sum_learnt(smallint[], float8[], float8) (
+    SFUNC = artery.learnt_step,
+    STYPE = float8[]
+);
+COMMENT ON AGGREGATE artery.sum_learnt(smallint[], float8[], float8) IS
+'What conversions taught, as places and amounts with a weight each, in one array of all numbers.';
+
+CREATE OR REPLACE FUNCTION artery.combine_learnt(one float8[], weight float8, other float8[], other_weight float8)
+RETURNS float8[]
+LANGUAGE C IMMUTABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_combine_learnt';
+COMMENT ON FUNCTION artery.combine_learnt(float8[], float8, float8[], float8) IS
+'The weighted sum of two arrays of learnt numbers; one that is null, or ends early, counts as zeros.';
+
 -- A sum that fades: its share left after an age. The floor keeps sums of very old rows from underflowing.
 CREATE OR REPLACE FUNCTION artery.faded(age interval, half_life_days float8)
 RETURNS float8
@@ -150,18 +170,12 @@ BEGIN
         RETURNING d.happened_at, d.positions, d.amounts),
     moment AS MATERIALIZED (
         SELECT count(*) AS deltas, min(t.happened_at) AS oldest,
-               greatest(v_state.learnt_at, v_clicks.newest, max(t.happened_at)) AS at FROM taken t),
-    added AS (
-        SELECT u.place::integer, sum(u.amount * artery.faded(m.at - t.happened_at, 30)) AS amount
-          FROM taken t CROSS JOIN moment m CROSS JOIN LATERAL unnest(t.positions, t.amounts) u (place, amount) GROUP BY u.place
-        UNION ALL
-        SELECT u.place::integer, u.amount * artery.faded(m.at - v_clicks.newest, 30)
-          FROM moment m CROSS JOIN LATERAL unnest(v_clicks.sums) WITH ORDINALITY u (amount, place)
-         WHERE v_clicks.clicks > 0)
+               greatest(v_state.learnt_at, v_clicks.newest, max(t.happened_at)) AS at FROM taken t)
     SELECT m.deltas, least(v_state.known_since, v_clicks.oldest, m.oldest), m.at,
-           ARRAY(SELECT o.amount * artery.faded(m.at - v_state.learnt_at, 30)
-                        + coalesce((SELECT sum(a.amount) FROM added a WHERE a.place = o.place), 0)
-                   FROM unnest(v_state.learnt) WITH ORDINALITY o (amount, place) ORDER BY o.place)
+           artery.combine_learnt(
+               artery.combine_learnt(v_state.learnt, artery.faded(m.at - v_state.learnt_at, 30),
+                                     (SELECT artery.sum_learnt(t.positions, t.amounts, artery.faded(m.at - t.happened_at, 30)) FROM taken t), 1),
+               1, CASE WHEN v_clicks.clicks > 0 THEN v_clicks.sums END, artery.faded(m.at - v_clicks.newest, 30))
       INTO v_deltas, v_state.known_since, v_state.learnt_at, v_state.learnt
       FROM moment m;
 
@@ -252,16 +266,17 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    SELECT k.place::integer, k.c ->> 'click_id', k.c ->> 'ad_id', (k.c ->> 'hours')::float8, (k.c ->> 'probability')::float8,
-           v_conversion.success AND v_conversion.attributed_click_id = k.c ->> 'click_id', k.c ->> 'device',
-           (k.c ->> 'device_weight')::float8, k.c ->> 'network', (k.c ->> 'network_weight')::float8, (k.c ->> 'rate')::float8,
-           format('%s: %s. %s: %s. A click this old brings %s conversions a day.%s', k.c ->> 'device',
-                  artery.weight_in_words((k.c ->> 'device_weight')::float8), k.c ->> 'network',
-                  artery.weight_in_words((k.c ->> 'network_weight')::float8), trim_scale((k.c ->> 'rate')::numeric),
-                  CASE WHEN (k.c ->> 'inherited')::float8 >= 0.05 THEN
-                       format(' %s %% of its probability came from older clicks that seem to be the same person''s.',
-                              round((k.c ->> 'inherited')::numeric * 100)) ELSE '' END)
+    SELECT k.place::integer, k.c ->> 0, k.c ->> 1, (k.c ->> 2)::float8, (k.c ->> 3)::float8,
+           v_conversion.success AND v_conversion.attributed_click_id = k.c ->> 0, w.device, (k.c ->> 5)::float8, w.network,
+           (k.c ->> 7)::float8, (k.c ->> 8)::float8,
+           format('%s: %s. %s: %s. A click this old brings %s conversions a day.%s', w.device,
+                  artery.weight_in_words((k.c ->> 5)::float8), w.network, artery.weight_in_words((k.c ->> 7)::float8),
+                  trim_scale((k.c ->> 8)::numeric), CASE WHEN (k.c ->> 9)::float8 >= 0.05 THEN
+                  format(' %s %% of its probability came from older clicks that seem to be the same person''s.',
+                         round((k.c ->> 9)::numeric * 100)) ELSE '' END)
       FROM jsonb_array_elements(v_conversion.told) WITH ORDINALITY k (c, place)
+      CROSS JOIN LATERAL (SELECT artery.device_words((k.c ->> 4)::integer) AS device,
+                                 artery.network_words((k.c ->> 6)::integer) AS network) w
      ORDER BY k.place;
     RETURN QUERY
     SELECT jsonb_array_length(v_conversion.told) + x.n, NULL::text, NULL::text, NULL::float8, x.p, false, NULL::text,
@@ -272,6 +287,18 @@ END
 $$;
 COMMENT ON FUNCTION artery.explain_attribution(text, text) IS
 'Why a conversion was attributed as it was: the answer (rank 0), then the candidates, the most probable first, with the weight of each kind of evidence (how many times likelier it is for the same person than for a stranger), then that it was no click, or one not seen. Probabilities of candidates are those before calibration.';
+
+CREATE OR REPLACE FUNCTION artery.device_words(agreement integer)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_device_words';
+COMMENT ON FUNCTION artery.device_words(integer) IS 'How a click''s device agrees with the conversion''s, as words.';
+
+CREATE OR REPLACE FUNCTION artery.network_words(agreement integer)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_network_words';
+COMMENT ON FUNCTION artery.network_words(integer) IS 'How a click''s network agrees with the conversion''s, as words.';
 
 CREATE OR REPLACE FUNCTION artery.weight_in_words(weight float8)
 RETURNS text

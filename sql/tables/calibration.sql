@@ -72,5 +72,7 @@ COMMENT ON TABLE artery.conversion_trace IS
 COMMENT ON COLUMN artery.conversion_trace.stated IS 'The confidence stated for the best click, calibrated; its raw probability is best_probability.';
 COMMENT ON COLUMN artery.conversion_trace.was_right IS 'Where the id survived: is the best click the one it names?';
 COMMENT ON COLUMN artery.conversion_trace.unseen_click IS 'Probability of a click that was not among the candidates.';
+COMMENT ON COLUMN artery.conversion_trace.candidates IS
+'The most probable clicks, each as click_id, ad_id, hours before, probability, how the device agrees, its weight, how the network does, its weight, conversions a day, share of its probability from older clicks of the same person.';
 COMMENT ON COLUMN artery.conversion_trace.credit IS 'Probability per ad; 1 for the ad that an id names.';
 COMMENT ON COLUMN artery.conversion_trace.positions IS 'What the conversion taught: places in attribution_state.learnt, with amounts.';

@@ -38,7 +38,7 @@ static const double bin_prior[] = {0.9, 0.85, 0.77, 0.81, 0.91, 1, 1, 1, 1, 1};
 #define SYSTEM_WEIGHT 30.0		/* organic conversions that the clicks' shares of systems stand for */
 #define LABEL_LAG_WEIGHT 0.02	/* ids are lost with time, so labels say little of lags */
 #define LABEL_DEVICE_WEIGHT 0.2 /* and with a change of browser, so little of devices */
-#define LEAST_MASS 1e-6			/* of a candidate to be learnt from */
+#define LEAST_MASS 1e-4			/* of a candidate to be learnt from */
 
 static double density_per_day(const CalibratedState *state, double lag_hours);
 static double click_rate(const CalibratedState *state, int click_class);

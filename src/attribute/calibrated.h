@@ -29,7 +29,7 @@
 #define CALIBRATED_OS 5			/* as SightingOs */
 #define CALIBRATED_BROWSERS 9	/* as SightingBrowser */
 #define CALIBRATED_HOURS 8		/* parts of the day, UTC */
-#define CALIBRATED_CANDIDATES 128	/* at most, of a conversion */
+#define CALIBRATED_CANDIDATES 64	/* at most, of a conversion */
 
 #define CALIBRATED_WINDOW_DAYS 7.0
 #define CALIBRATED_HALF_LIFE_DAYS 30.0	/* of what is learnt */

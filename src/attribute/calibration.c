@@ -24,7 +24,8 @@
 
 #define STALE_SECONDS 5			/* by the machine's clock */
 #define STALE_HOURS 6			/* by the clock of the events: history may be loaded in seconds */
-#define STALE_CONVERSIONS 50	/* looked at by this session */
+#define BUSY_SECONDS 1			/* the same where this session is at it */
+#define BUSY_CONVERSIONS 50
 #define WAKE_SECONDS 2			/* the worker is told of news at most this often */
 #define FOLD_BATCH 10000		/* clicks that a conversion counts along the way */
 #define NAME_LENGTH 256			/* of a tenant */
@@ -32,6 +33,8 @@
 PG_FUNCTION_INFO_V1(artery_click_values);
 PG_FUNCTION_INFO_V1(artery_click_class);
 PG_FUNCTION_INFO_V1(artery_learnt_numbers);
+PG_FUNCTION_INFO_V1(artery_learnt_step);
+PG_FUNCTION_INFO_V1(artery_combine_learnt);
 
 typedef struct KeptState
 {
@@ -62,6 +65,10 @@ static ArteryStatement select_values = {
 	2, {TEXTOID, INT8ARRAYOID}, NULL
 };
 
+static ArrayType *make_numbers(int count);
+static double *numbers_of(ArrayType *array);
+static void *plain_data(ArrayType *array);
+static int	count_numbers(ArrayType *array);
 static bool read_state(Datum tenant_id);
 static void unpack(Datum array, CalibratedState *learnt);
 static void forget_state(const char *tenant_id);
@@ -203,6 +210,102 @@ artery_learnt_numbers(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(CALIBRATED_NUMBERS);
 }
 
+/*
+ * artery.learnt_step(sums, positions, amounts, weight): adds to the sums of an
+ * aggregate, in place, what a conversion taught.
+ */
+Datum
+artery_learnt_step(PG_FUNCTION_ARGS)
+{
+	MemoryContext context;
+	ArrayType  *sums;
+	ArrayType  *positions = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
+	ArrayType  *amounts = PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2);
+	double	   *number;
+	int			count;
+	int			i;
+
+	if (!AggCheckCallContext(fcinfo, &context))
+		elog(ERROR, "artery.learnt_step: not called by an aggregate");
+	if (PG_ARGISNULL(0))
+	{
+		MemoryContext before = MemoryContextSwitchTo(context);
+
+		sums = make_numbers(CALIBRATED_NUMBERS);
+		MemoryContextSwitchTo(before);
+	}
+	else
+		sums = PG_GETARG_ARRAYTYPE_P(0);
+	if (positions == NULL || amounts == NULL || PG_ARGISNULL(3))
+		PG_RETURN_ARRAYTYPE_P(sums);
+	if (ARR_HASNULL(positions) || ARR_HASNULL(amounts) || ARR_NDIM(positions) > 1 || ARR_NDIM(amounts) > 1)
+		elog(ERROR, "artery.learnt_step: not plain arrays");
+	number = numbers_of(sums);
+	count = Min(count_numbers(positions), count_numbers(amounts));
+	for (i = 0; i < count; i++)
+	{
+		int			place = ((int16 *) plain_data(positions))[i];
+
+		if (place >= 1 && place <= CALIBRATED_NUMBERS)
+			number[place - 1] += numbers_of(amounts)[i] * PG_GETARG_FLOAT8(3);
+	}
+	PG_RETURN_ARRAYTYPE_P(sums);
+}
+
+/* artery.combine_learnt(one, weight, other, other_weight): the weighted sum; what is missing counts 0 */
+Datum
+artery_combine_learnt(PG_FUNCTION_ARGS)
+{
+	ArrayType  *sum = make_numbers(CALIBRATED_NUMBERS);
+	double	   *number = numbers_of(sum);
+	int			argument;
+	int			i;
+
+	for (argument = 0; argument < 4; argument += 2)
+	{
+		ArrayType  *array;
+		double		weight;
+
+		if (PG_ARGISNULL(argument) || PG_ARGISNULL(argument + 1))
+			continue;
+		array = PG_GETARG_ARRAYTYPE_P(argument);
+		weight = PG_GETARG_FLOAT8(argument + 1);
+		if (ARR_HASNULL(array) || ARR_NDIM(array) > 1)
+			elog(ERROR, "artery.combine_learnt: not plain arrays");
+		for (i = 0; i < Min(count_numbers(array), CALIBRATED_NUMBERS); i++)
+			number[i] += numbers_of(array)[i] * weight;
+	}
+	PG_RETURN_ARRAYTYPE_P(sum);
+}
+
+/* An array of as many zeros. */
+static ArrayType *
+make_numbers(int count)
+{
+	Datum	   *zeros = palloc0(count * sizeof(Datum));
+
+	return construct_array(zeros, count, FLOAT8OID, sizeof(double), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+}
+
+static double *
+numbers_of(ArrayType *array)
+{
+	return plain_data(array);
+}
+
+/* The elements of an array without nulls; ARR_DATA_PTR warns of signs. */
+static void *
+plain_data(ArrayType *array)
+{
+	return (char *) array + ARR_OVERHEAD_NONULLS(ARR_NDIM(array));
+}
+
+static int
+count_numbers(ArrayType *array)
+{
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
 /* Bring the kept state up to date; false if the tenant has none yet. */
 static bool
 read_state(Datum tenant_id)
@@ -262,9 +365,10 @@ forget_state(const char *tenant_id)
 static bool
 is_stale(TimestampTz at, bool found)
 {
-	return !found || kept.conversions >= STALE_CONVERSIONS ||
-		at > kept.learnt_at + STALE_HOURS * USECS_PER_HOUR ||
-		artery_clock_wall() > kept.folded_at + STALE_SECONDS * USECS_PER_SEC;
+	int64		age = artery_clock_wall() - kept.folded_at;
+
+	return !found || at > kept.learnt_at + STALE_HOURS * USECS_PER_HOUR || age > STALE_SECONDS * USECS_PER_SEC ||
+		(kept.conversions >= BUSY_CONVERSIONS && age > BUSY_SECONDS * USECS_PER_SEC);
 }
 
 static void

@@ -14,8 +14,13 @@
 #include "attribute/layered.h"
 #include "attribute/verdict.h"
 
-#define TOLD_CANDIDATES 5		/* that a trace keeps */
+#define TOLD_CANDIDATES 5		/* that a trace keeps at most */
+#define TOLD_ALWAYS 2			/* the answer and the runner-up, however improbable */
+#define LEAST_TOLD 0.001		/* of the others */
 #define LEAST_CREDIT 0.0005		/* of an ad to be kept */
+
+PG_FUNCTION_INFO_V1(artery_device_words);
+PG_FUNCTION_INFO_V1(artery_network_words);
 
 static void answer(const ArteryTenant *tenant, const Weighing *weighing, const Posterior *posterior,
 				   Attribution *attribution);
@@ -143,6 +148,19 @@ network_words(int network)
 	}
 }
 
+/* artery.device_words(agreement), artery.network_words(agreement) */
+Datum
+artery_device_words(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(device_words(PG_GETARG_INT32(0))));
+}
+
+Datum
+artery_network_words(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(network_words(PG_GETARG_INT32(0))));
+}
+
 /* One sentence on the best candidate, and what speaks against it. */
 static char *
 explain(const Weighing *weighing, const Posterior *posterior, double threshold)
@@ -221,7 +239,7 @@ list_candidates(const Weighing *weighing)
 
 	initStringInfo(&list);
 	appendStringInfoChar(&list, '[');
-	for (n = 0; n < Min(weighing->count, TOLD_CANDIDATES); n++)
+	for (n = 0; n < Min(weighing->count, TOLD_CANDIDATES); n++) /* as explain_attribution reads them */
 	{
 		const CalibratedCandidate *view;
 		int			next = -1;
@@ -232,19 +250,18 @@ list_candidates(const Weighing *weighing)
 				next = i;
 		told[next] = true;
 		view = &weighing->views[next];
-		appendStringInfo(&list, "%s{\"click_id\": ", n > 0 ? ", " : "");
+		if (n >= TOLD_ALWAYS && view->probability < LEAST_TOLD)
+			break;
+		appendStringInfoString(&list, n > 0 ? ", [" : "[");
 		escape_json(&list, TextDatumGetCString(weighing->clicks[next].click.click_id));
-		if (!weighing->clicks[next].click.ad_null)
-		{
-			appendStringInfoString(&list, ", \"ad_id\": ");
+		appendStringInfoString(&list, ", ");
+		if (weighing->clicks[next].click.ad_null)
+			appendStringInfoString(&list, "null");
+		else
 			escape_json(&list, TextDatumGetCString(weighing->clicks[next].click.ad_id));
-		}
-		appendStringInfo(&list, ", \"hours\": %.4f, \"probability\": %.6f, \"device\": \"%s\", \"device_weight\": %.6g, "
-						 "\"network\": \"%s\", \"network_weight\": %.6g, \"rate\": %.6g, "
-						 "\"inherited\": %.4f}",
-						 view->lag_hours, view->probability, device_words(view->device), view->device_ratio,
-						 network_words(view->network), view->network_ratio,
-						 view->rate, view->weight > 0 ? view->inherited / view->weight : 0);
+		appendStringInfo(&list, ", %.4g, %.6f, %d, %.4g, %d, %.4g, %.4g, %.2f]", view->lag_hours, view->probability,
+						 view->device, view->device_ratio, view->network, view->network_ratio, view->rate,
+						 view->weight > 0 ? view->inherited / view->weight : 0);
 	}
 	appendStringInfoChar(&list, ']');
 	return list.data;

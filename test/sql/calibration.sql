@@ -71,7 +71,7 @@ SELECT c.conversion_id, abs(sum(e.probability) FILTER (WHERE e.rank > 0) - 1) < 
  GROUP BY c.conversion_id, c.no_click_probability ORDER BY 1;
 SELECT rank, click_id, chosen, device, network, probability > 0.9 AS likely, device_weight > 1 AS device_speaks_for,
        network_weight > 1000 AS network_proves, explanation ~ '^same fingerprint and user agent: .* times likelier for the same person' AS words
-  FROM artery.explain_attribution('cal_a', 'same-ip') WHERE rank BETWEEN 1 AND 3 ORDER BY rank;
+  FROM artery.explain_attribution('cal_a', 'same-ip') WHERE rank BETWEEN 1 AND 2 ORDER BY rank;
 SELECT artery.explain_attribution('cal_a', 'no such');
 
 -- A surviving id answers alone, and says whether the model would have found it.
