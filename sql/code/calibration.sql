@@ -1,11 +1,11 @@
 -- calibration: learning, and telling what was learnt and weighed
 
 CREATE OR REPLACE FUNCTION artery.click_values(
-    ip_address inet, fingerprint_hash text, hardware_key bigint, agent_key bigint, sighting smallint)
+    tenant_id text, ip_address inet, fingerprint_hash text, hardware_key bigint, agent_key bigint, sighting smallint)
 RETURNS bigint[]
-LANGUAGE C IMMUTABLE PARALLEL SAFE
+LANGUAGE C STABLE
 AS 'MODULE_PATHNAME', 'artery_click_values';
-COMMENT ON FUNCTION artery.click_values(inet, text, bigint, bigint, smallint) IS
+COMMENT ON FUNCTION artery.click_values(text, inet, text, bigint, bigint, smallint) IS
 'The keys in attribution_value that a click counts for.';
 
 CREATE OR REPLACE FUNCTION artery.click_class(sighting smallint)
@@ -60,7 +60,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH fresh AS MATERIALIZED (
         SELECT c.click_timestamp AS at, c.sighting,
-               artery.click_values(c.ip_address, c.fingerprint_hash, c.hardware_key, c.agent_key, c.sighting) AS keys
+               artery.click_values(count_clicks.tenant_id, c.ip_address, c.fingerprint_hash, c.hardware_key, c.agent_key, c.sighting) AS keys
           FROM artery.click_tracking c
          WHERE c.tenant_id = count_clicks.tenant_id AND c.tracked_at > '-infinity' AND c.tracked_at > after
            AND c.tracked_at <= until),

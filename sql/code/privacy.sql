@@ -11,6 +11,9 @@ AS $$
 $$;
 COMMENT ON FUNCTION artery.ensure_salt(text) IS 'Make the salt of a tenant, if it has none.';
 
+CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON artery.tenant_salt
+    FOR EACH STATEMENT EXECUTE FUNCTION artery.tenant_changed();
+
 CREATE OR REPLACE FUNCTION artery.identity_hash(tenant_id text, kind text, id text)
 RETURNS bytea
 LANGUAGE sql STABLE

@@ -105,6 +105,7 @@ BEGIN
         RAISE EXCEPTION 'tenant "%" exists already', tenant_id
             USING ERRCODE = '42710', HINT = 'artery.configure_tenant() changes its settings.';
     END IF;
+    PERFORM artery.ensure_salt(add_tenant.tenant_id);
     PERFORM artery.configure_tenant(add_tenant.tenant_id,
         jsonb_build_object('currency', add_tenant.currency, 'time_zone', add_tenant.time_zone)
         || coalesce(add_tenant.settings, '{}'));

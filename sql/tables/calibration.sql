@@ -34,7 +34,7 @@ CREATE TABLE artery.attribution_value (
     PRIMARY KEY (tenant_id, value_key)
 );
 COMMENT ON TABLE artery.attribution_value IS
-'How common values are among a tenant''s clicks: 1 to 5 are the classes of clicks, others are keys as in src/capture/sighting.h.';
+'How common values are among a tenant''s clicks: 1 to 5 are the classes of clicks, others are keys as in src/capture/sighting.h, under the tenant''s salt.';
 COMMENT ON COLUMN artery.attribution_value.occurrences IS 'As of counted_at; half of it is gone 7 days later.';
 
 -- One row: what a conversion taught, waiting to be added to its tenant's state.

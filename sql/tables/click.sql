@@ -46,7 +46,7 @@ COMMENT ON COLUMN artery.click_tracking.consent IS 'Whether the visitor agreed t
 COMMENT ON COLUMN artery.click_tracking.client_hints IS 'For INSERT and COPY; always NULL afterwards, for device_type, os and browser say it.';
 COMMENT ON COLUMN artery.click_tracking.tracked_at IS 'When artery took the row in; rows that bring it (a restore) are stored as they are.';
 COMMENT ON COLUMN artery.click_tracking.sighting IS 'System, browser and in-app as the calibrated model tells them apart; made by artery, like the keys.';
-COMMENT ON COLUMN artery.click_tracking.hardware_key IS 'Equal for equal screen, time zone and system.';
+COMMENT ON COLUMN artery.click_tracking.hardware_key IS 'Equal for equal screen, time zone and system of one tenant''s visitors: made under its salt, like agent_key.';
 COMMENT ON COLUMN artery.click_tracking.agent_key IS 'Equal for equal fingerprint and user agent.';
 
 -- One row: a click_id that was given by who sent the click, so that it comes in once, whatever its partition. Stays

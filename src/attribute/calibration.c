@@ -17,10 +17,12 @@
 #include "utils/timestamp.h"
 
 #include "attribute/calibration.h"
+#include "capture/fields.h"
 #include "capture/sighting.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/shmem.h"
+#include "tenant/tenant.h"
 
 #define STALE_SECONDS 5			/* by the machine's clock */
 #define STALE_HOURS 6			/* by the clock of the events: history may be loaded in seconds */
@@ -165,8 +167,8 @@ artery_calibration_pack(const CalibratedState *learnt, Datum *positions, Datum *
 }
 
 /*
- * artery.click_values(ip_address, fingerprint_hash, hardware_key, agent_key,
- * sighting): the keys that a click counts for.
+ * artery.click_values(tenant_id, ip_address, fingerprint_hash, hardware_key,
+ * agent_key, sighting): the keys that a click counts for.
  */
 Datum
 artery_click_values(PG_FUNCTION_ARGS)
@@ -174,20 +176,31 @@ artery_click_values(PG_FUNCTION_ARGS)
 	Datum		keys[6];
 	int			count = 0;
 	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0};
+	const ArteryTenant *tenant;
 
-	if (!PG_ARGISNULL(0))
-	{
-		keys[count++] = Int64GetDatum(artery_sighting_address_key(PG_GETARG_DATUM(0)));
-		keys[count++] = Int64GetDatum(artery_sighting_block_key(PG_GETARG_DATUM(0)));
-	}
+	artery_fields_require("tenant_id", PG_ARGISNULL(0));
+	tenant = artery_tenant_get(TextDatumGetCString(PG_GETARG_DATUM(0)));
 	if (!PG_ARGISNULL(1))
-		keys[count++] = Int64GetDatum(artery_sighting_hash_key(PG_GETARG_DATUM(1)));
+	{
+		sighting.ip = artery_sighting_address_key(PG_GETARG_DATUM(1));
+		sighting.block = artery_sighting_block_key(PG_GETARG_DATUM(1));
+	}
 	if (!PG_ARGISNULL(2))
-		keys[count++] = PG_GETARG_DATUM(2);
+		sighting.hash = artery_sighting_hash_key(PG_GETARG_DATUM(2));
+	artery_sighting_seal(tenant->salt, &sighting);
+	if (sighting.ip != 0)
+	{
+		keys[count++] = Int64GetDatum(sighting.ip);
+		keys[count++] = Int64GetDatum(sighting.block);
+	}
+	if (sighting.hash != 0)
+		keys[count++] = Int64GetDatum(sighting.hash);
 	if (!PG_ARGISNULL(3))
 		keys[count++] = PG_GETARG_DATUM(3);
 	if (!PG_ARGISNULL(4))
-		artery_sighting_decode(PG_GETARG_INT16(4), &sighting);
+		keys[count++] = PG_GETARG_DATUM(4);
+	if (!PG_ARGISNULL(5))
+		artery_sighting_decode(PG_GETARG_INT16(5), &sighting);
 	keys[count++] = Int64GetDatum(CALIBRATION_CLASS_KEY(artery_calibrated_class(sighting.os, sighting.in_app)));
 	PG_RETURN_ARRAYTYPE_P(construct_array(keys, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }

@@ -22,6 +22,7 @@
 #include "attribute/posterior.h"
 #include "attribute/verdict.h"
 #include "capture/click_window.h"
+#include "capture/salt.h"
 #include "capture/sighting.h"
 #include "runtime/dbtx.h"
 
@@ -101,7 +102,9 @@ artery_posterior_search(const ArteryTenant *tenant, const Datum *values, const b
 	weighing->values = values;
 	weighing->nulls = nulls;
 	weighing->at = DatumGetTimestampTz(values[CONVERSION_TIMESTAMP]);
+	weighing->tenant = tenant;
 	artery_sighting_read(&sighting_columns, values, nulls, &weighing->sighting);
+	artery_sighting_seal(tenant->salt, &weighing->sighting);
 	if (weighing->sighting.ip == 0 && weighing->sighting.hash == 0)
 		return NULL;
 	since = weighing->at - artery_layered_window(tenant->settings.click_window_days);
@@ -234,12 +237,13 @@ read_candidate(Weighing *weighing, uint64 row, WeighedClick *click)
 	value = artery_field(row, 8, &isnull);
 	click->sighting.agent = isnull ? 0 : DatumGetInt64(value);
 	value = artery_field(row, 9, &isnull);
-	click->sighting.hash = isnull ? 0 : artery_sighting_hash_key(value);
+	if (!isnull)
+		click->sighting.hash = artery_salt_seal(weighing->tenant->salt, artery_sighting_hash_key(value));
 	value = artery_field(row, 10, &isnull);
 	if (isnull)
 		return;
-	click->sighting.ip = artery_sighting_address_key(value);
-	click->sighting.block = artery_sighting_block_key(value);
+	click->sighting.ip = artery_salt_seal(weighing->tenant->salt, artery_sighting_address_key(value));
+	click->sighting.block = artery_salt_seal(weighing->tenant->salt, artery_sighting_block_key(value));
 }
 
 /* Insert it where its time belongs; false if it is there already. */

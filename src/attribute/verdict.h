@@ -24,6 +24,7 @@ typedef struct WeighedClick
 /* A conversion while it is weighed. */
 typedef struct Weighing
 {
+	const ArteryTenant *tenant;
 	const Datum *values;		/* the conversion's row */
 	const bool *nulls;
 	TimestampTz at;

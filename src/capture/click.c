@@ -23,6 +23,7 @@
 #include "capture/device.h"
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
+#include "capture/salt.h"
 #include "capture/sighting.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
@@ -98,7 +99,7 @@ typedef struct Insertion
 
 static bool prepare_click(Datum *values, bool *nulls);
 static void forget_device(bool *nulls);
-static void fill_keys(Datum *values, bool *nulls);
+static void fill_keys(const ArteryTenant *tenant, Datum *values, bool *nulls);
 static void store(Datum *values, const bool *nulls, bool is_new);
 static void insert(void *argument);
 static bool take_id(Datum *values);
@@ -201,7 +202,7 @@ prepare_click(Datum *values, bool *nulls)
 	if (is_new)
 		values[CLICK_CLICK_ID] = PointerGetDatum(artery_click_key_make(DatumGetTimestampTz(values[CLICK_CLICK_TIMESTAMP])));
 	nulls[CLICK_CLICK_ID] = false;
-	fill_keys(values, nulls);
+	fill_keys(tenant, values, nulls);
 
 	/*
 	 * Whoever counts new clicks goes by tracked_at and by transaction ids: the
@@ -229,16 +230,16 @@ forget_device(bool *nulls)
 
 /* What the calibrated model knows the click by. */
 static void
-fill_keys(Datum *values, bool *nulls)
+fill_keys(const ArteryTenant *tenant, Datum *values, bool *nulls)
 {
 	Sighting	sighting;
 
 	artery_sighting_read(&sighting_columns, values, nulls, &sighting);
 	values[CLICK_SIGHTING] = Int16GetDatum(artery_sighting_code(&sighting));
 	nulls[CLICK_SIGHTING] = false;
-	values[CLICK_HARDWARE_KEY] = Int64GetDatum(sighting.hardware);
+	values[CLICK_HARDWARE_KEY] = Int64GetDatum(artery_salt_seal(tenant->salt, sighting.hardware));
 	nulls[CLICK_HARDWARE_KEY] = sighting.hardware == 0;
-	values[CLICK_AGENT_KEY] = Int64GetDatum(sighting.agent);
+	values[CLICK_AGENT_KEY] = Int64GetDatum(artery_salt_seal(tenant->salt, sighting.agent));
 	nulls[CLICK_AGENT_KEY] = sighting.agent == 0;
 }
 

@@ -14,6 +14,7 @@
 #include "utils/inet.h"
 
 #include "capture/device.h"
+#include "capture/salt.h"
 #include "capture/sighting.h"
 
 static bool is_in_app(SightingBrowser browser);
@@ -61,6 +62,16 @@ artery_sighting_read(const SightingColumns *columns, const Datum *values, const 
 		if (agent != NULL)
 			sighting->agent = hash_text(hash_number(4, sighting->hash), values[columns->user_agent]);
 	}
+}
+
+void
+artery_sighting_seal(const unsigned char *salt, Sighting *sighting)
+{
+	sighting->ip = artery_salt_seal(salt, sighting->ip);
+	sighting->block = artery_salt_seal(salt, sighting->block);
+	sighting->hash = artery_salt_seal(salt, sighting->hash);
+	sighting->agent = artery_salt_seal(salt, sighting->agent);
+	sighting->hardware = artery_salt_seal(salt, sighting->hardware);
 }
 
 int16

@@ -68,6 +68,9 @@ typedef struct Sighting
 extern void artery_sighting_read(const SightingColumns *columns, const Datum *values, const bool *nulls,
 								 Sighting *sighting);
 
+/* Put the keys under the tenant's salt, as clicks and counts keep them. */
+extern void artery_sighting_seal(const unsigned char *salt, Sighting *sighting);
+
 /* System, browser and in-app as one number, and back. */
 extern int16 artery_sighting_code(const Sighting *sighting);
 extern void artery_sighting_decode(int16 code, Sighting *sighting);

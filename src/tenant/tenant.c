@@ -68,8 +68,10 @@ static ArteryStatement select_tenant = {
 	"SELECT t.settings, t.template, p.stage_values, c.stage_values, "
 	"       'artery.tenant'::pg_catalog.regclass::pg_catalog.oid, "
 	"       'artery.synthetic_revenue_config'::pg_catalog.regclass::pg_catalog.oid, "
-	"       'artery.tenant_role'::pg_catalog.regclass::pg_catalog.oid "
+	"       'artery.tenant_role'::pg_catalog.regclass::pg_catalog.oid, "
+	"       'artery.tenant_salt'::pg_catalog.regclass::pg_catalog.oid, s.salt "
 	"  FROM artery.tenant t "
+	"  LEFT JOIN artery.tenant_salt s ON s.tenant_id = t.tenant_id "
 	"  LEFT JOIN artery.tenant_template p ON p.template = t.template "
 	"  LEFT JOIN artery.synthetic_revenue_config c ON c.tenant_id = t.tenant_id "
 	" WHERE t.tenant_id = $1",
@@ -181,6 +183,7 @@ load_tenant(const char *tenant_id, MemoryContext context)
 	{
 		MemoryContext before = MemoryContextSwitchTo(context);
 		Jsonb	   *stage_values[2];
+		Datum		salt;
 		bool		isnull;
 
 		tenant = palloc0(sizeof(ArteryTenant));
@@ -194,8 +197,11 @@ load_tenant(const char *tenant_id, MemoryContext context)
 			stage_values[i] = isnull ? NULL : DatumGetJsonbP(stages);
 		}
 		artery_stages_build(tenant, stage_values[0], stage_values[1]);
+		salt = artery_field(0, 9, &isnull);
+		if (!isnull)
+			memcpy(tenant->salt, VARDATA_ANY(DatumGetByteaPP(salt)), TENANT_SALT_BYTES);
 		MemoryContextSwitchTo(before);
-		for (i = 5; i <= 7; i++)
+		for (i = 5; i <= 8; i++)
 			watch(DatumGetObjectId(artery_field(0, i, &isnull)));
 	}
 	PopActiveSnapshot();

@@ -21,11 +21,14 @@ typedef struct ArteryStage
 	char	  **alias;			/* other ids of the same stage, for example HubSpot's */
 } ArteryStage;
 
+#define TENANT_SALT_BYTES 16		/* of those stored; the rest is for tombstones */
+
 typedef struct ArteryTenant
 {
 	char	   *tenant_id;
 	char	   *template;		/* NULL for none */
 	TenantSettings settings;
+	unsigned char salt[TENANT_SALT_BYTES];	/* mixed into keys of visitors; zeros where there is none */
 	int			nstages;
 	ArteryStage *stages;		/* by value, then name */
 } ArteryTenant;

@@ -114,6 +114,7 @@ SELECT is_empty($$
     'secrets stay hidden by row level security where somebody grants the table');
 SET LOCAL ROLE artery_plain;
 SELECT is((SELECT count(*) FROM artery.tenant_secret), 0::bigint, 'no secret is seen even with SELECT on the table');
+SELECT is((SELECT count(*) FROM artery.tenant_salt), 0::bigint, 'nor a salt');
 RESET ROLE;
 
 -- Monitoring: all health views with rows, and nothing else.

@@ -81,3 +81,28 @@ SELECT erasure_id > 0 AS id, requested_by, evidence, clicks, conversions, deals 
 -- The same click delivered again brings nothing back.
 SELECT artery.track_click('privacy_a', 'camp', 'ad_true', 'click true', ip_address => '203.0.113.7', click_timestamp => '2025-06-10 10:00+00');
 SELECT ip_address FROM artery.click_tracking WHERE tenant_id = 'privacy_a' AND click_id = 'click true';
+
+-- The same visitor's keys: equal within a tenant, of no use to join two tenants, in clicks and in counts.
+SELECT artery.add_tenant('privacy_c'), artery.add_tenant('privacy_d') \g /dev/null
+SELECT artery.track_click(t, 'c', 'a', 'salted ' || n, ip_address => '198.51.100.7', user_agent => 'UA', screen_width => 1920, timezone => 'UTC')
+  FROM unnest(ARRAY['privacy_c', 'privacy_d']) t, generate_series(1, 2) n \g /dev/null
+DO $$
+BEGIN
+    -- Clicks are counted when no older transaction is under way, here or in another database.
+    FOR i IN 1 .. 200 LOOP
+        PERFORM artery.fold_attribution_state(t) FROM unnest(ARRAY['privacy_c', 'privacy_d']) t;
+        EXIT WHEN (SELECT count(*) FROM artery.attribution_value WHERE tenant_id IN ('privacy_c', 'privacy_d')) = 12;
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END
+$$;
+SELECT count(DISTINCT (tenant_id, hardware_key, agent_key)) AS visitors, count(DISTINCT hardware_key) AS hardware_keys, count(DISTINCT agent_key) AS agent_keys
+  FROM artery.click_tracking WHERE tenant_id IN ('privacy_c', 'privacy_d');
+-- address, block, fingerprint, fingerprint and agent, hardware; each counted twice
+SELECT tenant_id, count(*) AS keys, min(round(occurrences)) AS least, max(round(occurrences)) AS most FROM artery.attribution_value
+ WHERE tenant_id IN ('privacy_c', 'privacy_d') AND value_key NOT BETWEEN 1 AND 20 GROUP BY 1 ORDER BY 1;
+SELECT count(*) AS common FROM artery.attribution_value c JOIN artery.attribution_value d ON d.value_key = c.value_key
+ WHERE c.tenant_id = 'privacy_c' AND d.tenant_id = 'privacy_d' AND c.value_key NOT BETWEEN 1 AND 20;
+-- Fingerprints stay as they are given, for pages and CRMs make them too.
+SELECT count(DISTINCT fingerprint_hash) AS fingerprints, bool_and(fingerprint_hash = artery.fingerprint(1920, NULL, 'UTC', NULL, NULL, NULL, NULL)) AS as_made
+  FROM artery.click_tracking WHERE tenant_id IN ('privacy_c', 'privacy_d');

@@ -14,6 +14,9 @@ my $folder = PostgreSQL::Test::Utils::tempdir;
 
 $source->safe_psql('postgres', 'CREATE EXTENSION artery');
 $source->safe_psql('postgres', '\ir ' . "$FindBin::Bin/../fixtures/fill.sql");
+# The keys of a visitor are made under the tenant's salt, which must come along.
+my $visit = q{SELECT artery.track_click('fill_a', 'campaign_1', 'ad_1', '%s', ip_address => '203.0.113.4', user_agent => 'UA', screen_width => 1170, timezone => 'UTC')};
+$source->safe_psql('postgres', sprintf($visit, 'before'));
 # Gone rows and a sequence ahead of its table must come back as they are.
 $source->safe_psql('postgres', "SELECT nextval(pg_get_serial_sequence('artery.job', 'job_id')) FROM generate_series(1, 5)");
 my $before = contents($source, 'postgres');
@@ -120,6 +123,9 @@ sub next_insert
 		SELECT artery.identify('fill_a', 'contact_9', fbclid => 'new');
 	}, on_error_stop => 1);
 	is($status, 0, "$database: the next inserts work") or diag($err);
+	$target->safe_psql($database, sprintf($visit, 'after'));
+	is($target->safe_psql($database, q{SELECT count(DISTINCT (hardware_key, agent_key)) FROM artery.click_tracking
+		WHERE tenant_id = 'fill_a' AND click_id IN ('before', 'after') AND agent_key IS NOT NULL}), '1', "$database: visitors are known again");
 	is($target->safe_psql($database, q{SELECT artery.identify('fill_a', 'gone_1', fbclid => 'new') IS NULL}), 't',
 		"$database: who was erased before the dump stays erased");
 	return;
