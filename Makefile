@@ -5,6 +5,7 @@
 #   make test               every test; ends with 'N passed, N failed'
 #   make test T=pattern     those whose name contains it: T=regress/click, T=t/
 #   make bench              speed as ratios measured side by side in one run
+#   make bench-scale        attribution, COPY and retention at 1 and 10 million clicks
 #   make bench-attribution  how true attribution is, on simulated traffic
 #   make bench-allocation   what decisions earn on a simulated market
 #   make readme             bring the generated parts of README.md up to date
@@ -60,10 +61,13 @@ $(DATA_built): $(PARTS) Makefile
 
 # DATA on the command line is the demo's; else it is PGXS's word for files to
 # install.
-.PHONY: demo test bench bench-attribution bench-allocation readme
+.PHONY: demo test bench bench-scale bench-attribution bench-allocation readme
 demo: export ARTERY_DEMO_DATA = $(if $(filter command,$(origin DATA)),$(DATA))
 demo test bench:
 	@setup/$@.sh
+
+bench-scale:
+	@BENCH=bench/scale/scale.sh setup/bench.sh
 
 bench-attribution:
 	@BENCH=bench/attribution/judge.sh setup/bench.sh

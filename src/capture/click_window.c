@@ -9,7 +9,9 @@
  */
 #include "artery.h"
 
+#include "jit/jit.h"
 #include "lib/stringinfo.h"
+#include "optimizer/cost.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -40,7 +42,38 @@ artery_click_execute(ClickStatement *statement, TimestampTz since, TimestampTz u
 	ClickPlan  *plan = choose_plan(statement, week_of(since), week_of(until));
 
 	plan->used_at = ++uses;
-	return artery_execute(&plan->statement, values, nulls, false, limit);
+	return artery_click_execute_by_index(&plan->statement, values, nulls, limit);
+}
+
+/*
+ * For a partition that is new, and was empty when it was looked at last, the
+ * planner would rather read it whole and sort, for all the other partitions
+ * too. A plan may be made anew at any run, so each is run under these settings,
+ * which to give to the server in the usual way would take longer than the run.
+ */
+uint64
+artery_click_execute_by_index(ArteryStatement *statement, Datum *values, const char *nulls, long limit)
+{
+	bool		seqscan = enable_seqscan;
+	bool		bitmapscan = enable_bitmapscan;
+	bool		sort = enable_sort;
+	bool		jit = jit_enabled;
+	uint64		rows;
+
+	PG_TRY();
+	{
+		enable_seqscan = enable_bitmapscan = enable_sort = jit_enabled = false;
+		rows = artery_execute(statement, values, nulls, false, limit);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = seqscan;
+		enable_bitmapscan = bitmapscan;
+		enable_sort = sort;
+		jit_enabled = jit;
+	}
+	PG_END_TRY();
+	return rows;
 }
 
 /* The plan of those weeks; else a free one, or the one not used for longest, made for them. */

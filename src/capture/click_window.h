@@ -35,4 +35,10 @@ typedef struct ClickStatement
 extern uint64 artery_click_execute(ClickStatement *statement, TimestampTz since, TimestampTz until,
 								   Datum *values, const char *nulls, long limit);
 
+/*
+ * Run a statement on clicks that has the order of an index, by that index and
+ * no other way. Otherwise as artery_execute(), not read-only.
+ */
+extern uint64 artery_click_execute_by_index(ArteryStatement *statement, Datum *values, const char *nulls, long limit);
+
 #endif							/* ARTERY_CAPTURE_CLICK_WINDOW_H */

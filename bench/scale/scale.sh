@@ -1,0 +1,211 @@
+#!/bin/bash
+# Attribution and clicks at size, as ratios measured in turns in one run: 'make
+# bench-scale'. A tenant's clicks of 30 days are loaded by COPY, in steps; after
+# each, attribute_conversion (layered, calibrated) against the limit: one SELECT
+# and two INSERTs in one statement, on a plain table with the same clicks and
+# indexes. Then batches, COPY, and the retention of a day while another session
+# inserts.
+#
+#   SIZES ("100000 1000000 10000000")  clicks at which to measure; the first is the small one
+#   COPY_ROWS (200000)   rows of a COPY
+#   DAY_ROWS (1000000)   clicks of the day that expires
+#   ROUNDS (5), SECONDS_PER_RUN (2)
+set -euo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+ROUNDS=${ROUNDS:-5}
+sizes=${SIZES:-100000 1000000 10000000}
+copy_rows=${COPY_ROWS:-200000}
+day_rows=${DAY_ROWS:-1000000}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+. "$top/setup/turns.sh"
+# The work counts here, not how fast the disk acknowledges it.
+export PGOPTIONS='-c synchronous_commit=off'
+
+prepare() {
+    sql <<'SQL'
+SET client_min_messages = warning;
+DROP SCHEMA IF EXISTS bench_scale CASCADE;
+CREATE SCHEMA bench_scale;
+CREATE EXTENSION IF NOT EXISTS artery;
+-- People: homes with an address each, offices of 60, carriers with 250 an address. What they have in hand: 8 browsers
+-- on 600 kinds of devices, a few of them very common.
+-- Click number i, of one of half as many people, somewhen in the 30 days before today.
+CREATE FUNCTION bench_scale.clicks(first bigint, last bigint, people bigint)
+RETURNS TABLE (tenant_id text, click_id text, campaign_id text, ad_id text, fbclid text, ip_address inet, user_agent text, device_type text, os text,
+               browser text, screen_width int, screen_height int, timezone text, timezone_offset int, fingerprint_hash text, landing_page_url text, click_timestamp timestamptz)
+LANGUAGE sql AS $$
+    SELECT 'bench_scale', 'click-' || i, 'campaign-' || p % 10, 'ad-' || p % 100, 'IwAR' || md5(i::text), '10.0.0.0'::inet + a, 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_' || p % 8 || ' like Mac OS X)',
+           'mobile', 'iOS 18.' || p % 8, 'Mobile Safari', 320 + d, 2532, 'America/New_York', -300, encode(sha256((d * 8 + p % 8)::text::bytea), 'hex'), 'https://example.org/landing',
+           date_trunc('day', now()) - interval '1 second' * (i * 7919 % 2592000)
+      FROM generate_series(first, last) i, LATERAL (SELECT 1 + i * 104729 % people AS p) x,
+           LATERAL (SELECT floor(600 * ((p * 7919) % 10007 / 10007.0::float8) ^ 3)::bigint AS d,
+                           CASE WHEN p % 20 < 11 THEN p WHEN p % 20 < 14 THEN 10000000 + p / 60 ELSE 20000000 + p / 250 END AS a) y $$;
+SELECT artery.add_tenant('bench_scale', settings => '{"attribution_model": "layered"}') \g /dev/null
+SELECT artery.make_click_partitions(date_trunc('day', now()) - interval '30 days', now()) \g /dev/null
+CREATE TABLE bench_scale.click (LIKE artery.click_tracking_other INCLUDING ALL);
+CREATE TABLE bench_scale.conversion (LIKE artery.conversion_tracking INCLUDING ALL);
+CREATE TABLE bench_scale.log (LIKE artery.attribution_performance_log INCLUDING ALL);
+SQL
+}
+
+columns='tenant_id, click_id, campaign_id, ad_id, fbclid, ip_address, user_agent, device_type, os, browser, screen_width, screen_height, timezone, timezone_offset, fingerprint_hash, landing_page_url, click_timestamp'
+
+# load FIRST LAST PEOPLE: clicks by COPY, then the same rows into the plain table.
+load() {
+    local from=$1 to
+    while [ "$from" -le "$2" ]; do
+        to=$((from + 499999))
+        [ "$to" -le "$2" ] || to=$2
+        sql -c "COPY (SELECT * FROM bench_scale.clicks($from, $to, $3)) TO STDOUT" | sql -c "COPY artery.click_tracking ($columns) FROM STDIN"
+        from=$((to + 1))
+    done
+    sql -c "INSERT INTO bench_scale.click SELECT * FROM artery.click_tracking c
+             WHERE c.tenant_id = 'bench_scale' AND substr(c.click_id, 7)::bigint BETWEEN $1 AND $2"
+    sql -c 'VACUUM ANALYZE artery.click_tracking, bench_scale.click, artery.click_key' -c CHECKPOINT
+}
+
+conversion_scripts() {
+    local people=$1
+    script attribute <<SQL
+\set n random(1, 1000000000000000)
+\set p random(1, $people)
+\set d int(600 * pow(((:p * 7919) % 10007) / 10007.0, 3) - 0.5)
+\set k :d * 8 + :p % 8
+\set a case when :p % 20 < 11 then :p when :p % 20 < 14 then 10000000 + :p / 60 else 20000000 + :p / 250 end
+\set b :p % 8
+SELECT * FROM artery.attribute_conversion('bench_scale', 'conversion-' || :n, 'lead', 100, date_trunc('day', now()), NULL, NULL, encode(sha256((:k)::text::bytea), 'hex'), '10.0.0.0'::inet + :a, 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_' || :b || ' like Mac OS X)');
+SQL
+    script limit <<SQL
+\set n random(1, 1000000000000000)
+\set p random(1, $people)
+\set d int(600 * pow(((:p * 7919) % 10007) / 10007.0, 3) - 0.5)
+\set k :d * 8 + :p % 8
+\set a case when :p % 20 < 11 then :p when :p % 20 < 14 then 10000000 + :p / 60 else 20000000 + :p / 250 end
+\set b :p % 8
+WITH found AS (SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp FROM bench_scale.click c WHERE c.tenant_id = 'bench_scale' AND c.fingerprint_hash = encode(sha256((:k)::text::bytea), 'hex') AND c.click_timestamp <= date_trunc('day', now()) ORDER BY c.click_timestamp DESC LIMIT 1), stored AS (INSERT INTO bench_scale.conversion (tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, fingerprint_hash, ip_address, user_agent, is_synthetic, success, attributed_click_id, attribution_method, attribution_confidence, attribution_window_hours, ad_id, adset_id, campaign_id, candidates, reason, best_click_id, best_confidence, attributed_at) SELECT 'bench_scale', 'conversion-' || :n, 'lead', 100, date_trunc('day', now()), encode(sha256((:k)::text::bytea), 'hex'), '10.0.0.0'::inet + :a, 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_' || :b || ' like Mac OS X)', false, true, f.click_id, 'fingerprint', 0.9, 1.0, f.ad_id, f.adset_id, f.campaign_id, 1, 'The device fingerprint matched 5 clicks; the newest was 1.0 hours before.', f.click_id, 0.9, now() FROM found f RETURNING conversion_id) INSERT INTO bench_scale.log (tenant_id, conversion_id, attempt_number, layer_1_result, layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, processing_time_ms, logged_at) SELECT 'bench_scale', s.conversion_id, 1, 'no_param', 'success', 'not_attempted', 'fingerprint', 0.9, true, 1, 0.1, now() FROM stored s;
+SQL
+}
+
+model() {
+    sql -c "SELECT artery.configure_tenant('bench_scale', '{\"attribution_model\": \"$1\"}')" \
+        -c "SELECT artery.fold_attribution_state('bench_scale')" >/dev/null
+}
+
+# Median and 99th percentile of a conversion, in microseconds.
+cost() {
+    rm -f "$work"/log*
+    (cd "$work" && pgbench -n -M prepared -T 5 -l --log-prefix=log -f attribute.sql >/dev/null 2>stderr) || { cat "$work/stderr" >&2; exit 1; }
+    # the first are those of a backend that has yet to plan
+    cat "$work"/log* | tail -n +100 | awk '{ print $3 }' | sort -n | awk '{ t[NR] = $1 } END { print t[int((NR + 1) / 2)], t[int(NR * 0.99)] }'
+}
+
+conversions() {
+    local clicks=$1 people=$2 name median p99
+    conversion_scripts "$people"
+    for name in layered calibrated; do
+        model $name
+        compare "$clicks clicks: attribute_conversion, $name / one SELECT, two INSERTs" \
+            "$([ $name = layered ] && echo '1.00 or more' || echo '0.40 or more')" "$work/attribute.sql" "$work/limit.sql"
+        read -r median p99 <<<"$(cost)"
+        eval "first_$name=\${first_$name:-$median}"
+        awk -v label="$clicks clicks: median cost, $name / at the smallest size" -v m="$median" -v first="$(eval echo \$first_$name)" -v p="$p99" \
+            'BEGIN { printf "ratio | %s | %.2f | 1.30 or less (median %d, 99th percentile %d microseconds)\n", label, m / first, m, p }'
+    done
+}
+
+# A thousand conversions: by one INSERT, and one by one in a transaction.
+batches() {
+    local people=$1 name
+    for name in layered calibrated; do
+        model $name
+        script batch <<SQL
+\set n random(1, 1000000000000)
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, fingerprint_hash, ip_address, user_agent)
+SELECT 'bench_scale', 'batch-' || :n || '-' || i, 'lead', 100, date_trunc('day', now()), c.fingerprint_hash, c.ip_address, c.user_agent
+  FROM generate_series(1, 1000) i, LATERAL bench_scale.clicks((:n::bigint + i) % $people + 1, (:n::bigint + i) % $people + 1, $people) c;
+SQL
+        : >"$work/ratios"
+        for i in $(seq "$rounds"); do
+            one=$(run "$work/batch.sql")
+            other=$(run "$work/attribute.sql")
+            awk -v a="$one" -v b="$other" 'BEGIN { printf "%.4f %.0f %.0f\n", a * 1000 / b, a * 1000, b }' >>"$work/ratios"
+        done
+        tell "conversions in batches of 1,000, $name / one by one" "4.00 or more" <"$work/ratios"
+    done
+}
+
+seconds_of() {
+    local began ended
+    began=$(date +%s.%N)
+    sql -c "$1" <"$2"
+    ended=$(date +%s.%N)
+    awk -v a="$began" -v b="$ended" 'BEGIN { print b - a }'
+}
+
+# COPY of clicks against COPY of the same into the table without triggers, partitions alike.
+copies() {
+    local ids i one other list
+    sql <<'SQL'
+CREATE TABLE bench_scale.bare (LIKE artery.click_tracking INCLUDING DEFAULTS) PARTITION BY RANGE (click_timestamp);
+DO $$
+DECLARE p record;
+BEGIN
+    FOR p IN SELECT * FROM artery.click_partitions() LOOP
+        EXECUTE format('CREATE TABLE bench_scale.bare_%s (LIKE %s INCLUDING ALL)', p.partition::oid, p.partition);
+        EXECUTE format('ALTER TABLE bench_scale.bare ATTACH PARTITION bench_scale.bare_%s FOR VALUES FROM (%L) TO (%L)', p.partition::oid, p.since, p.until);
+    END LOOP;
+END $$;
+SQL
+    for ids in given made; do
+        : >"$work/ratios"
+        for i in $(seq 3); do
+            # what the trigger adds is given here, so that the rows and indexes are as large
+            sql -c "COPY (SELECT $(echo "$columns" | sed "s/click_id/'copy-$ids-$i-' || click_id/") FROM bench_scale.clicks(1, $copy_rows, $copy_rows / 2)) TO STDOUT" >"$work/rows"
+            sql -c "COPY (SELECT x.*, now(), 1, x.screen_width::bigint << 40, x.screen_width::bigint << 41, x.screen_width::bigint << 42 FROM (SELECT $(echo "$columns" | sed "s/click_id/'copy-$ids-$i-' || click_id AS click_id/") FROM bench_scale.clicks(1, $copy_rows, $copy_rows / 2)) x) TO STDOUT" >"$work/bare"
+            list=$columns
+            if [ $ids = made ]; then
+                cut -f 1,3- "$work/rows" >"$work/rows2" && mv "$work/rows2" "$work/rows"
+                list=${columns/click_id, /}
+            fi
+            one=$(seconds_of "COPY artery.click_tracking ($list) FROM STDIN" "$work/rows")
+            other=$(seconds_of "COPY bench_scale.bare ($columns, tracked_at, sighting, hardware_key, agent_key, place_key) FROM STDIN" "$work/bare")
+            awk -v n="$copy_rows" -v a="$one" -v b="$other" 'BEGIN { printf "%.4f %.0f %.0f\n", b / a, n / a, n / b }' >>"$work/ratios"
+        done
+        tell "COPY of clicks, ids $ids / the same without triggers" "0.70 or more" <"$work/ratios"
+    done
+}
+
+# The oldest day expires, in a partition of its own, while another session inserts.
+retention() {
+    local rows=$day_rows day taken
+    day="date_trunc('day', now()) - interval '60 days'"
+    sql -c "SELECT artery.make_click_partitions($day, $day, 1)" >/dev/null
+    sql -c "COPY (SELECT $(echo "$columns" | sed "s/click_id/'old-' || click_id/; s/click_timestamp/$day + interval '1 second' * (row_number() OVER () % 86400)/") FROM bench_scale.clicks(1, $rows, $rows / 2)) TO STDOUT" |
+        sql -c "COPY artery.click_tracking ($columns) FROM STDIN"
+    script insert <<'SQL'
+\set n random(1, 1000000000000000)
+SELECT artery.track_click('bench_scale', 'campaign-1', 'ad-1', 'live-' || :n, ip_address => '203.0.113.45');
+SQL
+    rm -f "$work"/log*
+    (cd "$work" && exec pgbench -n -M prepared -T 8 -l --log-prefix=log -f insert.sql >/dev/null 2>&1) &
+    sleep 3
+    taken=$(sql -c '\timing on' -c "SELECT artery.expire_clicks($day + interval '1 day')" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p')
+    wait
+    cat "$work"/log* | awk '{ if ($3 > m) m = $3 } END { print m / 1000 }' >"$work/longest"
+    awk -v n="$rows" -v t="$taken" -v w="$(cat "$work/longest")" \
+        'BEGIN { printf "ratio | retention of a day of %d clicks, seconds | %.2f | 1.00 or less (longest insert meanwhile %d ms)\n", n, t / 1000, w }'
+}
+
+prepare
+done_clicks=0
+for size in $sizes; do
+    load $((done_clicks + 1)) "$size" $((size / 2))
+    done_clicks=$size
+    people=$((size / 2))
+    conversions "$size" "$people"
+done
+batches "$people"
+copies
+retention
+sql -c 'SET client_min_messages = warning' -c 'DROP SCHEMA bench_scale CASCADE'
