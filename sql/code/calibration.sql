@@ -41,14 +41,10 @@ AS 'MODULE_PATHNAME', 'artery_combine_learnt';
 COMMENT ON FUNCTION artery.combine_learnt(float8[], float8, float8[], float8) IS
 'The weighted sum of two arrays of learnt numbers; one that is null, or ends early, counts as zeros.';
 
--- A sum that fades: its share left after an age. The floor keeps sums of very old rows from underflowing.
 CREATE OR REPLACE FUNCTION artery.faded(age interval, half_life_days float8)
 RETURNS float8
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT power(2::float8, -least(greatest(extract(epoch FROM age)::float8 / 86400 / half_life_days, 0), 200))
-$$;
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_faded';
 COMMENT ON FUNCTION artery.faded(interval, float8) IS 'What is left of 1 after an age, given its half-life.';
 
 CREATE OR REPLACE FUNCTION artery.count_clicks(

@@ -37,6 +37,7 @@ PG_FUNCTION_INFO_V1(artery_click_class);
 PG_FUNCTION_INFO_V1(artery_learnt_numbers);
 PG_FUNCTION_INFO_V1(artery_learnt_step);
 PG_FUNCTION_INFO_V1(artery_combine_learnt);
+PG_FUNCTION_INFO_V1(artery_faded);
 
 typedef struct KeptState
 {
@@ -317,6 +318,19 @@ static int
 count_numbers(ArrayType *array)
 {
 	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+/*
+ * artery.faded(age, half_life_days): what is left of 1. The bound keeps sums of
+ * very old rows from underflowing.
+ */
+Datum
+artery_faded(PG_FUNCTION_ARGS)
+{
+	const Interval *age = PG_GETARG_INTERVAL_P(0);
+	double		days = age->time / (double) USECS_PER_DAY + age->day + age->month * (double) DAYS_PER_MONTH;
+
+	PG_RETURN_FLOAT8(exp2(-Min(Max(days / PG_GETARG_FLOAT8(1), 0), 200)));
 }
 
 /* Bring the kept state up to date; false if the tenant has none yet. */

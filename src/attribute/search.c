@@ -22,9 +22,11 @@
 
 /*
  * Clicks read and counted per layer. The best is found beyond it too: for a
- * fingerprint it is the newest, for an address see newest_with_agent().
+ * fingerprint it is the newest, and more are read only to tell that there are
+ * some; for an address see newest_with_agent().
  */
 #define CANDIDATE_LIMIT 64
+#define FINGERPRINT_LIMIT 8
 
 #define SELECT_CLICK \
 	"SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp"
@@ -98,7 +100,7 @@ typedef struct Trace
 static const Trace by_click_id = {CONVERSION_CLICK_ID, &select_by_click_id, &select_older_by_click_id, 1};
 static const Trace by_fbclid = {CONVERSION_FBCLID, &select_by_fbclid, &select_older_by_fbclid, 1};
 static const Trace by_fingerprint = {CONVERSION_FINGERPRINT_HASH, &select_by_fingerprint, &select_older_by_fingerprint,
-CANDIDATE_LIMIT};
+FINGERPRINT_LIMIT};
 static const Trace by_address = {CONVERSION_IP_ADDRESS, &select_by_address, &select_older_by_address, CANDIDATE_LIMIT};
 
 static ArteryStatement select_deal = {
@@ -240,7 +242,7 @@ search_fingerprint(Search *search, int64 window)
 	else
 		search->answer->reason =
 			psprintf("The device fingerprint matched %d%s clicks; the newest was %.1f hours before.",
-					 (int) rows, rows == CANDIDATE_LIMIT ? " or more" : "",
+					 (int) rows, rows == FINGERPRINT_LIMIT ? " or more" : "",
 					 artery_layered_hours(click.at, search->at));
 	return LAYER_SUCCESS;
 }

@@ -47,7 +47,7 @@ typedef struct Attribution
 	double		confidence;		/* 0 without success */
 	MatchedClick best;			/* the best candidate, also below the threshold */
 	double		best_confidence;
-	int			candidates;		/* clicks considered, at most 64 per layer */
+	int			candidates;		/* clicks considered, at most 64 per layer, 8 of a fingerprint's */
 	LayerResult layers[ATTRIBUTION_LAYERS];
 	char	   *reason;			/* one sentence, for people */
 	struct Posterior *posterior;	/* what the calibrated model weighed, or NULL */
