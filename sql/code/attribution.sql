@@ -26,6 +26,15 @@ COMMENT ON FUNCTION artery.conversion_before_insert() IS 'Does for INSERT and CO
 CREATE TRIGGER conversion_before_insert BEFORE INSERT ON artery.conversion_tracking
     FOR EACH ROW EXECUTE FUNCTION artery.conversion_before_insert();
 
+CREATE OR REPLACE FUNCTION artery.conversion_after_insert()
+RETURNS trigger
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'artery_conversion_after_insert';
+COMMENT ON FUNCTION artery.conversion_after_insert() IS 'Writes the log and the traces of an INSERT''s or COPY''s conversions together.';
+
+CREATE TRIGGER conversion_after_insert AFTER INSERT ON artery.conversion_tracking
+    FOR EACH STATEMENT EXECUTE FUNCTION artery.conversion_after_insert();
+
 CREATE OR REPLACE FUNCTION artery.attribute_again(tenant_id text, conversion_id text)
 RETURNS boolean
 LANGUAGE C VOLATILE

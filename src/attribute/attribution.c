@@ -23,6 +23,7 @@
 #include "capture/fingerprint.h"
 #include "capture/identity.h"
 #include "capture/privacy.h"
+#include "runtime/bulk.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 
@@ -102,6 +103,19 @@ static ArteryStatement insert_next_log = {
 	INSERT_LOG "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce(max(l.attempt_number), 0) + 1 "
 	"  FROM artery.attribution_performance_log l WHERE l.tenant_id = $1 AND l.conversion_id = $2",
 	LOG_FIELDS, LOG_TYPES, NULL
+};
+
+/* Of many conversions at once. */
+static ArteryBulk bulk_log = {
+	"attribution_performance_log",
+	"INSERT INTO artery.attribution_performance_log AS g (tenant_id, conversion_id, attempt_number, layer_1_result, "
+	"  layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, processing_time_ms, logged_at) "
+	"SELECT r.tenant_id, r.conversion_id, 1 + coalesce((SELECT max(l.attempt_number) "
+	"         FROM artery.attribution_performance_log l "
+	"        WHERE l.tenant_id = r.tenant_id AND l.conversion_id = r.conversion_id), 0), "
+	"       r.layer_1_result, r.layer_2_result, r.layer_3_result, r.final_method, r.final_confidence, r.success, "
+	"       r.candidates, r.processing_time_ms, r.logged_at FROM pg_catalog.unnest($1) r",
+	NULL, NULL
 };
 
 static ArteryStatement update_conversion = {
@@ -225,6 +239,21 @@ artery_attribution_log(const Conversion *conversion, bool is_first)
 		values[i] = conversion->values[log_fields[i]];
 	if (!is_first || artery_execute(&insert_first_log, values, NULL, false, 0) == 0)
 		(void) artery_execute(&insert_next_log, values, NULL, false, 0);
+}
+
+void
+artery_attribution_log_later(const Conversion *conversion)
+{
+	Datum		values[LOG_FIELDS + 1];
+	bool		nulls[LOG_FIELDS + 1] = {false};
+	int			i;
+
+	/* in the table, the number of the attempt comes third */
+	for (i = 0; i < LOG_FIELDS; i++)
+		values[i < 2 ? i : i + 1] = conversion->values[log_fields[i]];
+	values[2] = Int32GetDatum(0);
+	if (!artery_bulk_add(&bulk_log, values, nulls))
+		artery_attribution_log(conversion, true);
 }
 
 void

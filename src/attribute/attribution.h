@@ -109,6 +109,12 @@ extern bool artery_attribution_update(Conversion *conversion);
 extern void artery_attribution_log(const Conversion *conversion, bool is_first);
 
 /*
+ * The same for a first attempt, together with those of the statement's other
+ * conversions (see runtime/bulk.h). Within a scope.
+ */
+extern void artery_attribution_log_later(const Conversion *conversion);
+
+/*
  * Ask for a budget decision if the conversion just stored is worth it: value
  * above high_value, confidence high_value_confidence or more. Within a scope.
  */

@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
 #include "attribute/calibration.h"
@@ -30,6 +31,7 @@
 #define BUSY_CONVERSIONS 50
 #define WAKE_SECONDS 2			/* the worker is told of news at most this often */
 #define FOLD_BATCH 10000		/* clicks that a conversion counts along the way */
+#define KNOWN_VALUES 50000		/* kept in memory at most */
 #define NAME_LENGTH 256			/* of a tenant */
 
 PG_FUNCTION_INFO_V1(artery_click_values);
@@ -47,10 +49,20 @@ typedef struct KeptState
 	TimestampTz learnt_at;
 	TimestampTz known_since;
 	TimestampTz folded_at;
-	int			conversions;	/* weighed since the last fold, whichever tenant's */
+	int			conversions;	/* weighed since the last fold that was seen, whichever tenant's */
 } KeptState;
 
 static KeptState kept = {.tenant_id = ""};
+
+/* How often a value occurred, as of counted_at. */
+typedef struct KnownValue
+{
+	int64		key;
+	double		occurrences;
+	TimestampTz counted_at;
+} KnownValue;
+
+static HTAB *known_values = NULL;
 
 static ArteryStatement select_state = {
 	"SELECT s.version, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END "
@@ -72,6 +84,9 @@ static ArrayType *make_numbers(int count);
 static double *numbers_of(ArrayType *array);
 static void *plain_data(ArrayType *array);
 static int	count_numbers(ArrayType *array);
+static void forget_values(void);
+static void read_values(Datum tenant_id, Datum *sought, int count);
+static void remember_value(int64 key, double occurrences, TimestampTz counted_at);
 static bool read_state(Datum tenant_id);
 static void unpack(Datum array, CalibratedState *learnt);
 static void forget_state(const char *tenant_id);
@@ -114,36 +129,81 @@ void
 artery_calibration_count(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts)
 {
 	Datum	   *sought = palloc(nkeys * sizeof(Datum));
-	Datum		values[2];
 	int			nsought = 0;
+	int			i;
+
+	forget_values();
+	for (i = 0; i < nkeys; i++)
+	{
+		if (keys[i] != 0 && hash_search(known_values, &keys[i], HASH_FIND, NULL) == NULL)
+			sought[nsought++] = Int64GetDatum(keys[i]);
+	}
+	if (nsought > 0)
+		read_values(tenant_id, sought, nsought);
+	for (i = 0; i < nkeys; i++)
+	{
+		const KnownValue *value = keys[i] == 0 ? NULL : hash_search(known_values, &keys[i], HASH_FIND, NULL);
+		double		age;
+
+		counts[i] = 0;
+		if (value == NULL || value->occurrences == 0)
+			continue;
+		age = Max(at - value->counted_at, 0) / (double) USECS_PER_DAY;
+		/* faded sums become a week's clicks: ln 2 of a steady stream's sum */
+		counts[i] = value->occurrences * exp2(-age / CALIBRATED_COUNT_HALF_LIFE_DAYS) *
+			CALIBRATED_WINDOW_DAYS / (CALIBRATED_COUNT_HALF_LIFE_DAYS / 0.69314718055994531);
+	}
+	pfree(sought);
+}
+
+/* Values change with the version of the state only; known ones of another are forgotten. */
+static void
+forget_values(void)
+{
+	static int64 version = 0;
+	static char tenant_id[NAME_LENGTH + 1] = "";
+	HASHCTL		control = {.keysize = sizeof(int64),.entrysize = sizeof(KnownValue)};
+
+	if (known_values != NULL && version == kept.version && version != 0 && strcmp(tenant_id, kept.tenant_id) == 0 &&
+		hash_get_num_entries(known_values) < KNOWN_VALUES)
+		return;
+	if (known_values != NULL)
+		hash_destroy(known_values);
+	known_values = hash_create("artery values of clicks", 1024, &control, HASH_ELEM | HASH_BLOBS);
+	version = kept.version;
+	strlcpy(tenant_id, kept.tenant_id, sizeof(tenant_id));
+}
+
+static void
+read_values(Datum tenant_id, Datum *sought, int count)
+{
+	Datum		values[2];
 	uint64		rows;
 	uint64		row;
 	int			i;
 
-	for (i = 0; i < nkeys; i++)
-	{
-		counts[i] = 0;
-		if (keys[i] != 0)
-			sought[nsought++] = Int64GetDatum(keys[i]);
-	}
 	values[0] = tenant_id;
-	values[1] = PointerGetDatum(construct_array(sought, nsought, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+	values[1] = PointerGetDatum(construct_array(sought, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
 												TYPALIGN_DOUBLE));
 	rows = artery_execute(&select_values, values, NULL, false, 0);
 	for (row = 0; row < rows; row++)
-	{
-		int64		key = artery_field_int64(row, 1);
-		double		age = Max(at - artery_field_time(row, 3), 0) / (double) USECS_PER_DAY;
+		remember_value(artery_field_int64(row, 1), artery_field_double(row, 2), artery_field_time(row, 3));
+	/* what was not found never occurred */
+	for (i = 0; i < count; i++)
+		remember_value(DatumGetInt64(sought[i]), 0, 0);
+}
 
-		/* faded sums become a week's clicks: ln 2 of a steady stream's sum */
-		double		count = artery_field_double(row, 2) * exp2(-age / CALIBRATED_COUNT_HALF_LIFE_DAYS) *
-			CALIBRATED_WINDOW_DAYS / (CALIBRATED_COUNT_HALF_LIFE_DAYS / 0.69314718055994531);
+/* The first thing that is said of a key holds. */
+static void
+remember_value(int64 key, double occurrences, TimestampTz counted_at)
+{
+	bool		found;
+	KnownValue *value = hash_search(known_values, &key, HASH_ENTER, &found);
 
-		for (i = 0; i < nkeys; i++)
-			if (keys[i] == key)
-				counts[i] = count;
-	}
-	pfree(sought);
+	if (found)
+		return;
+	value->occurrences = occurrences;
+	value->counted_at = counted_at;
 }
 
 void
@@ -358,6 +418,7 @@ read_state(Datum tenant_id)
 	if (!isnull)
 	{
 		kept.version = artery_field_int64(0, 1);
+		kept.conversions = 0;
 		unpack(learnt, &kept.learnt);
 	}
 	return true;

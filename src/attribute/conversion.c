@@ -16,10 +16,12 @@
 #include "attribute/attribution.h"
 #include "attribute/posterior.h"
 #include "capture/fields.h"
+#include "runtime/bulk.h"
 #include "runtime/dbtx.h"
 
 PG_FUNCTION_INFO_V1(artery_attribute_conversion);
 PG_FUNCTION_INFO_V1(artery_conversion_before_insert);
+PG_FUNCTION_INFO_V1(artery_conversion_after_insert);
 PG_FUNCTION_INFO_V1(artery_attribute_again);
 
 /* Result columns of artery.attribute_conversion(): from SUCCESS to REASON. */
@@ -121,8 +123,8 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	if (artery_execute(&select_exists, conversion.values, NULL, false, 1) == 0)
 	{
 		artery_attribution_run(&conversion);
-		artery_attribution_log(&conversion, true);
-		artery_posterior_store(conversion.posterior, conversion.values, false);
+		artery_attribution_log_later(&conversion);
+		artery_posterior_store_later(conversion.posterior, conversion.values);
 		artery_attribution_announce(&conversion);
 		memcpy(values, conversion.values, CONVERSION_COLUMNS * sizeof(Datum));
 		memcpy(nulls, conversion.nulls, CONVERSION_COLUMNS * sizeof(bool));
@@ -132,6 +134,16 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	}
 	artery_scope_leave(&scope);
 	return PointerGetDatum(result);
+}
+
+/* After an INSERT or COPY: its log rows and traces, which waited for each other. */
+Datum
+artery_conversion_after_insert(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		elog(ERROR, "artery.conversion_after_insert: not called as a trigger");
+	artery_bulk_flush();
+	return PointerGetDatum(NULL);
 }
 
 /*

@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "attribute/attribution.h"
@@ -24,6 +25,7 @@
 #include "capture/click_window.h"
 #include "capture/salt.h"
 #include "capture/sighting.h"
+#include "runtime/bulk.h"
 #include "runtime/dbtx.h"
 
 #define RANGE_LIMIT 16			/* measured: 32 finds no more right answers */
@@ -60,6 +62,27 @@ static ArteryStatement insert_trace = {
 static ArteryStatement insert_delta = {
 	"INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) VALUES ($1, $2, $3, $4)",
 	4, {TEXTOID, TIMESTAMPTZOID, INT2ARRAYOID, FLOAT8ARRAYOID}, NULL
+};
+
+/* Of many conversions at once; what an earlier one of the same id taught is taken back. */
+static ArteryBulk bulk_trace = {
+	"conversion_trace",
+	"WITH given AS MATERIALIZED (SELECT r.* FROM pg_catalog.unnest($1) r), "
+	"old AS ( "
+	"  INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) "
+	"  SELECT t.tenant_id, t.happened_at, t.positions, "
+	"         ARRAY(SELECT - a.amount FROM pg_catalog.unnest(t.amounts) WITH ORDINALITY a (amount, place) ORDER BY a.place) "
+	"    FROM given g JOIN artery.conversion_trace t ON t.tenant_id = g.tenant_id AND t.conversion_id = g.conversion_id), "
+	"kept AS ( "
+	"  INSERT INTO artery.conversion_trace AS t SELECT g.* FROM given g "
+	"  ON CONFLICT (tenant_id, conversion_id) DO UPDATE "
+	"     SET happened_at = EXCLUDED.happened_at, by_id = EXCLUDED.by_id, best_click_id = EXCLUDED.best_click_id, "
+	"         best_probability = EXCLUDED.best_probability, stated = EXCLUDED.stated, was_right = EXCLUDED.was_right, "
+	"         no_click = EXCLUDED.no_click, unseen_click = EXCLUDED.unseen_click, credit = EXCLUDED.credit, "
+	"         candidates = EXCLUDED.candidates, positions = EXCLUDED.positions, amounts = EXCLUDED.amounts) "
+	"INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) "
+	"SELECT g.tenant_id, g.happened_at, g.positions, g.amounts FROM given g",
+	NULL, NULL
 };
 
 /* What an earlier attempt taught is taken back. */
@@ -163,6 +186,33 @@ artery_posterior_store(const Posterior *posterior, const Datum *values, bool aga
 	delta[2] = parameters[11];
 	delta[3] = parameters[12];
 	(void) artery_execute(&insert_delta, delta, NULL, false, 0);
+}
+
+void
+artery_posterior_store_later(const Posterior *posterior, const Datum *values)
+{
+	Datum		row[14];
+	bool		nulls[14] = {false};
+
+	if (posterior == NULL)
+		return;
+	row[0] = values[CONVERSION_TENANT_ID];
+	row[1] = values[CONVERSION_ID];
+	row[2] = values[CONVERSION_TIMESTAMP];
+	row[3] = BoolGetDatum(posterior->by_id);
+	row[4] = posterior->best_click_id;
+	nulls[4] = posterior->best_click_id == (Datum) 0;
+	row[5] = Float8GetDatum(posterior->verdict.raw);
+	row[6] = Float8GetDatum(posterior->verdict.confidence);
+	row[7] = BoolGetDatum(posterior->was_right);
+	nulls[7] = !posterior->by_id;
+	row[8] = Float8GetDatum(posterior->verdict.none);
+	row[9] = Float8GetDatum(posterior->verdict.rest);
+	row[10] = DirectFunctionCall1(jsonb_in, CStringGetDatum(posterior->credit));
+	row[11] = DirectFunctionCall1(jsonb_in, CStringGetDatum(posterior->candidates));
+	artery_calibration_pack(&posterior->learnt, &row[12], &row[13]);
+	if (!artery_bulk_add(&bulk_trace, row, nulls))
+		artery_posterior_store(posterior, values, false);
 }
 
 /* The candidates, newest first, each once. */

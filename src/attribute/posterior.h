@@ -39,4 +39,10 @@ extern Posterior *artery_posterior_search(const ArteryTenant *tenant, const Datu
  */
 extern void artery_posterior_store(const Posterior *posterior, const Datum *values, bool again);
 
+/*
+ * The same for a conversion's first attempt, together with those of the
+ * statement's other conversions (see runtime/bulk.h). Within a scope.
+ */
+extern void artery_posterior_store_later(const Posterior *posterior, const Datum *values);
+
 #endif							/* ARTERY_ATTRIBUTE_POSTERIOR_H */
