@@ -72,8 +72,9 @@ bench-scale:
 bench-attribution:
 	@BENCH=bench/attribution/judge.sh setup/bench.sh
 
+bench-allocation: export ARTERY_BENCH_DATA = $(if $(filter command,$(origin DATA)),$(DATA))
 bench-allocation:
-	@bench/allocation.sh
+	@BENCH=bench/allocation.sh setup/bench.sh
 
 readme:
 	@setup/cluster.sh start && eval "$$(setup/cluster.sh env)" && setup/readme.sh update

@@ -23,6 +23,9 @@
 #include "decide/delayed.h"
 
 #include "market.h"
+#ifdef WITH_SERVER
+#include "public.h"
+#endif
 
 #define MOST_PER_STEP 0.2
 #define CENTS 100
@@ -31,10 +34,16 @@
 
 typedef enum Policy
 {
-	ORACLE, UNIFORM, GREEDY, THOMPSON, BLENDED, DELAYED, DELAYED_DNA, POLICIES
+	ORACLE, UNIFORM, GREEDY, THOMPSON, BLENDED, DELAYED, DELAYED_DNA,
+#ifdef WITH_SERVER
+	PUBLIC,						/* delayed, by the public functions in a server */
+#endif
+	POLICIES
 } Policy;
 
-static const char *const policy_names[] = {"oracle", "uniform", "greedy ROAS", "plain Thompson", "blended", "delayed", "delayed with DNA"};
+static const char *const policy_names[] = {
+	"oracle", "uniform", "greedy ROAS", "plain Thompson", "blended", "delayed", "delayed with DNA", "allocate_budget"
+};
 
 /* What a policy knows of an account. */
 typedef struct Knowledge
@@ -99,9 +108,11 @@ compare(const void *left, const void *right)
 }
 
 static bool
-is_asked_for(const char *policy)
+takes_part(int policy, const MarketWorld *world)
 {
-	return *only_policy == '\0' || strcmp(policy, only_policy) == 0;
+	if (policy == DELAYED_DNA && isnan(world->dna))
+		return false;
+	return policy <= UNIFORM || *only_policy == '\0' || strcmp(policy_names[policy], only_policy) == 0;
 }
 
 /* Run a policy on an account and return its revenue; number tells the runs of one account apart. */
@@ -116,6 +127,10 @@ run(const MarketAccount *account, Policy policy, const DelayedOptions *options, 
 
 	market_open(&market, account);
 	memset(&known, 0, sizeof(known));
+#ifdef WITH_SERVER
+	if (policy == PUBLIC)
+		public_open(&market);
+#endif
 	for (ad = 0; ad < MARKET_ADS; ad++)
 	{
 		char		name[32];
@@ -137,13 +152,23 @@ run(const MarketAccount *account, Policy policy, const DelayedOptions *options, 
 				live[count++] = ad;
 		for (i = 0; i < count; i++)
 			current[i] = budget[live[i]] > 0 ? budget[live[i]] : account->budget / count / (market.step > 0 ? 2 : 1);
-		weigh(policy, &market, &known, options, live, count, weight);
+#ifdef WITH_SERVER
+		if (policy == PUBLIC)
+			public_weigh(&market, live, current, count, weight);
+		else
+#endif
+			weigh(policy, &market, &known, options, live, count, weight);
 		split(weight, current, count, account->budget, market.step == 0, decided);
 		for (i = 0; i < count; i++)
 			budget[live[i]] = decided[i];
 		market_spend(&market, budget);
 		revenue += market.revenue;
 		daily[policy][day] += market.revenue / account->budget;
+#ifdef WITH_SERVER
+		if (policy == PUBLIC)
+			public_learn(&market, budget);
+		else
+#endif
 		if (policy > UNIFORM)
 			learn(&market, options, budget, &known);
 	}
@@ -349,13 +374,15 @@ plot(const MarketKind *kind, int accounts)
 	int			day;
 
 	printf("\n  revenue per unit of money, day by day (%s)\n", kind->name);
-	for (policy = 0; policy < DELAYED_DNA; policy++)
+	for (policy = 0; policy < POLICIES; policy++)
 	{
 		double		most = 0;
 
+		if (daily[policy][0] <= 0)
+			continue;
 		for (day = 0; day < kind->days; day++)
 			most = Max(most, daily[ORACLE][day]);
-		printf("  %-15s", policy_names[policy]);
+		printf("  %-16s", policy_names[policy]);
 		for (day = 0; day < kind->days; day++)
 		{
 			static const char *const bars[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
@@ -369,7 +396,7 @@ plot(const MarketKind *kind, int accounts)
 static void
 judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 seed, double budget, bool ablate, bool draw)
 {
-	int			columns = ablate ? 2 + (int) lengthof(ablations) : isnan(world->dna) ? DELAYED_DNA : POLICIES;
+	int			columns = ablate ? 2 + (int) lengthof(ablations) : POLICIES;
 	double	   *fraction = malloc(sizeof(double) * accounts * columns);
 	int			column;
 	int			i;
@@ -389,7 +416,7 @@ judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 see
 		{
 			double		revenue;
 
-			if (!ablate && column > UNIFORM && !is_asked_for(policy_names[column]))
+			if (!ablate && !takes_part(column, world))
 				continue;
 
 			artery_delayed_defaults(&options, MARKET_ADS);
@@ -411,7 +438,7 @@ judge(const MarketKind *kind, const MarketWorld *world, int accounts, uint64 see
 	{
 		double	   *copy;
 
-		if (!ablate && column > UNIFORM && !is_asked_for(policy_names[column]))
+		if (!ablate && !takes_part(column, world))
 			continue;
 		copy = malloc(sizeof(double) * accounts);
 
