@@ -493,7 +493,8 @@ COMMENT ON FUNCTION artery.read_ad_day(text, jsonb) IS
 CREATE OR REPLACE FUNCTION artery.record_feedback(
     tenant_id text, ad_id text, actual_pipeline_value numeric, actual_spend numeric, impressions bigint DEFAULT NULL,
     clicks bigint DEFAULT NULL, cash_revenue numeric DEFAULT NULL, as_of timestamptz DEFAULT artery.now(),
-    OUT actual_roas float8, OUT posterior_alpha float8, OUT posterior_beta float8, OUT posterior_mean float8)
+    OUT actual_roas float8, OUT posterior_alpha float8, OUT posterior_beta float8, OUT posterior_mean float8,
+    OUT posterior_low float8, OUT posterior_high float8)
 RETURNS record
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -519,9 +520,10 @@ BEGIN
     PERFORM artery.settle_feedback(tenant_id, ad_id);
 
     actual_roas := actual_pipeline_value / greatest(actual_spend, 0.01);
-    SELECT p.alpha, p.beta, p.alpha / (p.alpha + p.beta) INTO posterior_alpha, posterior_beta, posterior_mean
+    SELECT p.alpha, p.beta, p.mean, p.low, p.high
+      INTO posterior_alpha, posterior_beta, posterior_mean, posterior_low, posterior_high
       FROM artery.ad_posterior(record_feedback.tenant_id, record_feedback.ad_id, record_feedback.as_of) p;
 END
 $$;
 COMMENT ON FUNCTION artery.record_feedback(text, text, numeric, numeric, bigint, bigint, numeric, timestamptz) IS
-'Take in an ad''s totals to date as seen at as_of: the increment since the totals before becomes that day''s facts unless record_ad_day gave them. Returns the ROAS told and the ad''s posterior after it.';
+'Take in an ad''s totals to date as seen at as_of: the increment since the totals before becomes that day''s facts unless record_ad_day gave them. Returns the ROAS told and what the tenant''s model believes of the ad after it: of delayed, the value per unit of money (posterior_mean, and its 80 percent interval from posterior_low to posterior_high); of blended, the Beta distribution of its score (alpha, beta, mean).';

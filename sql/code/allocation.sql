@@ -140,18 +140,59 @@ $$;
 COMMENT ON FUNCTION artery.ad_facts(text, timestamptz, text) IS
 'What decisions are made on, per ad: totals of the days until as_of, the greater of attributed and told value (as of now), age and budget owner.';
 
-CREATE OR REPLACE FUNCTION artery.ad_posterior(
-    tenant_id text, ad_id text, as_of timestamptz, OUT alpha float8, OUT beta float8)
-RETURNS record
+CREATE OR REPLACE FUNCTION artery.decision_model(tenant_id text)
+RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT (e.metrics ->> 'alpha')::float8, (e.metrics ->> 'beta')::float8
-      FROM artery.allocation_inputs(ad_posterior.tenant_id, ad_posterior.as_of, ad_posterior.ad_id) i
-      CROSS JOIN LATERAL artery.explain_budget(i.inputs, 0) e
+    SELECT CASE WHEN EXISTS (SELECT FROM artery.tenant_funnel(decision_model.tenant_id) f WHERE f.stage_value > 0)
+                THEN 'delayed' ELSE 'blended' END
+$$;
+COMMENT ON FUNCTION artery.decision_model(text) IS 'The model that decides a tenant''s budgets: delayed where it has stages of any value, else blended.';
+
+CREATE OR REPLACE FUNCTION artery.ad_posterior(
+    tenant_id text, ad_id text, as_of timestamptz,
+    OUT alpha float8, OUT beta float8, OUT mean float8, OUT low float8, OUT high float8)
+RETURNS record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_peers  constant integer := 200;
+    v_direct boolean := artery.effective_settings(tenant_id) ->> 'mode' = 'direct';
+    v_states jsonb;
+BEGIN
+    IF artery.decision_model(tenant_id) = 'blended' THEN
+        SELECT (e.metrics ->> 'alpha')::float8, (e.metrics ->> 'beta')::float8 INTO alpha, beta
+          FROM artery.allocation_inputs(ad_posterior.tenant_id, ad_posterior.as_of, ad_posterior.ad_id) i
+         CROSS JOIN LATERAL artery.explain_budget(i.inputs, 0) e;
+        mean := alpha / (alpha + beta);
+        RETURN;
+    END IF;
+    -- As the next decision will see it: among the account's ads as they are now; of a large account, among those
+    -- that the last run gave most, as it saw them.
+    PERFORM artery.fold_allocation(tenant_id, artery.now(), false);
+    IF (SELECT count(*) FROM (SELECT FROM artery.ad_state s WHERE s.tenant_id = ad_posterior.tenant_id LIMIT v_peers + 1) n) <= v_peers THEN
+        SELECT jsonb_agg(i.inputs) INTO v_states
+          FROM artery.decision_inputs(ad_posterior.tenant_id, artery.now(), 'delayed', v_direct) i
+         WHERE i.ad_id <> ad_posterior.ad_id;
+    ELSE
+        SELECT jsonb_agg(b.inputs) INTO v_states
+          FROM (SELECT x.inputs FROM artery.budget_recommendation x
+                 WHERE x.tenant_id = ad_posterior.tenant_id AND x.ad_id <> ad_posterior.ad_id
+                   AND x.run_id = (SELECT max(r.run_id) FROM artery.allocation_run r
+                                    WHERE r.tenant_id = ad_posterior.tenant_id AND r.model = 'delayed')
+                 ORDER BY x.recommended_budget DESC, x.ad_id LIMIT v_peers) b;
+    END IF;
+    SELECT (d.metrics ->> 'value_mean')::float8, (d.metrics ->> 'value_low')::float8, (d.metrics ->> 'value_high')::float8
+      INTO mean, low, high
+      FROM artery.decision_inputs(ad_posterior.tenant_id, artery.now(), 'delayed', v_direct, ad_posterior.ad_id) i
+     CROSS JOIN LATERAL artery.select_budget(coalesce(v_states, '[]') || i.inputs, 1, seed => 0, model => 'delayed') d
+     WHERE d.ad_id = ad_posterior.ad_id;
+END
 $$;
 COMMENT ON FUNCTION artery.ad_posterior(text, text, timestamptz) IS
-'The Beta posterior from which the ad''s next draw will be made.';
+'What is believed of an ad by the tenant''s model: of delayed, the value per unit of money (mean and 80 percent interval, as of now); of blended, the Beta distribution of the ad''s next draw (as of as_of).';
 
 CREATE OR REPLACE FUNCTION artery.ad_decision(
     tenant_id text, ad_id text, as_of timestamptz DEFAULT artery.now(),
@@ -280,6 +321,29 @@ $$;
 COMMENT ON FUNCTION artery.allocation_inputs(text, timestamptz, text) IS
 'The state of each ad as select_budget takes it, from the tables: what a run decides on. Ads that are paused or of a paused owner take no part.';
 
+CREATE OR REPLACE FUNCTION artery.decision_inputs(
+    tenant_id text, as_of timestamptz, model text, direct boolean, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT held text, OUT inputs jsonb)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held, i.inputs || coalesce(f.inputs, '{}') || CASE WHEN o.other > 0
+               -- value that no deal accounts for, told or of single conversions, counts as so many wins
+               THEN jsonb_build_object('other_wins', o.other / (f.inputs ->> 'won_value')::numeric) ELSE '{}' END
+      FROM artery.allocation_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) i
+      LEFT JOIN artery.funnel_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) f
+        ON decision_inputs.model = 'delayed' AND f.ad_id = i.ad_id
+     CROSS JOIN LATERAL (
+          SELECT (i.inputs ->> 'pipeline_value')::numeric - CASE WHEN direct THEN f.deal_cash ELSE f.deal_value END AS other) o;
+END
+$$;
+COMMENT ON FUNCTION artery.decision_inputs(text, timestamptz, text, boolean, text) IS
+'The states of the ads as the model takes them: allocation_inputs, with those of the funnel and the value that no deal accounts for.';
+
 CREATE OR REPLACE FUNCTION artery.lock_allocation(tenant_id text)
 RETURNS boolean
 LANGUAGE sql VOLATILE
@@ -374,8 +438,7 @@ AS $$
 DECLARE
     v_digits integer := artery.currency_digits(settings ->> 'currency');
     v_direct boolean := settings ->> 'mode' = 'direct';
-    v_model  text := CASE WHEN EXISTS (SELECT FROM artery.tenant_funnel(tenant_id) f WHERE f.stage_value > 0)
-                          THEN 'delayed' ELSE 'blended' END;
+    v_model  text := artery.decision_model(tenant_id);
     v_run_id bigint;
     v_ads    bigint;
 BEGIN
@@ -385,14 +448,7 @@ BEGIN
     RETURNING r.run_id INTO v_run_id;
 
     WITH inputs AS MATERIALIZED (
-        SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held, i.inputs || coalesce(f.inputs, '{}') || CASE WHEN o.other > 0
-                   -- value that no deal accounts for, told or of single conversions, counts as so many wins
-                   THEN jsonb_build_object('other_wins', o.other / (f.inputs ->> 'won_value')::numeric) ELSE '{}' END AS inputs
-          FROM artery.allocation_inputs(store_allocation.tenant_id, store_allocation.as_of) i
-          LEFT JOIN artery.funnel_inputs(store_allocation.tenant_id, store_allocation.as_of) f
-            ON v_model = 'delayed' AND f.ad_id = i.ad_id
-          CROSS JOIN LATERAL (
-              SELECT (i.inputs ->> 'pipeline_value')::numeric - CASE WHEN v_direct THEN f.deal_cash ELSE f.deal_value END AS other) o
+        SELECT i.* FROM artery.decision_inputs(store_allocation.tenant_id, store_allocation.as_of, v_model, v_direct) i
     ), decided AS (
         SELECT s.* FROM (SELECT jsonb_agg(i.inputs ORDER BY i.ad_id) AS states FROM inputs i) a
           CROSS JOIN LATERAL artery.select_budget_units(

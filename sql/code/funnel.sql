@@ -156,7 +156,8 @@ $$;
 COMMENT ON FUNCTION artery.recounted_inputs(text, timestamptz, text[], numeric, text) IS
 'What funnel_inputs tells, from all facts until any moment.';
 
-CREATE OR REPLACE FUNCTION artery.deal_values(tenant_id text, OUT ad_id text, OUT value numeric, OUT cash numeric)
+CREATE OR REPLACE FUNCTION artery.deal_values(
+    tenant_id text, only_ad text DEFAULT NULL, OUT ad_id text, OUT value numeric, OUT cash numeric)
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -164,9 +165,10 @@ AS $$
     SELECT d.ad_id, sum(d.stage_value), sum(d.deal_value) FILTER (WHERE d.is_won)
       FROM artery.deal d
      WHERE d.tenant_id = deal_values.tenant_id AND d.ad_id IS NOT NULL AND d.stage IS NOT NULL
+       AND (only_ad IS NULL OR d.ad_id = only_ad)
      GROUP BY d.ad_id
 $$;
-COMMENT ON FUNCTION artery.deal_values(text) IS 'What the deals of each ad are worth at present, and what the won ones brought.';
+COMMENT ON FUNCTION artery.deal_values(text, text) IS 'What the deals of each ad are worth at present, and what the won ones brought.';
 
 CREATE OR REPLACE FUNCTION artery.funnel_inputs(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
@@ -190,20 +192,20 @@ BEGIN
         RETURN;
     END IF;
     -- from the sums that are kept, where they have been brought up to this moment; for a look at the past, from all facts
-    IF only_ad IS NULL AND EXISTS (
+    IF EXISTS (
         SELECT FROM artery.allocation_state s
          WHERE s.tenant_id = funnel_inputs.tenant_id AND s.counted_at = as_of
            AND s.days_through = artery.account_day(funnel_inputs.tenant_id, as_of) - 1
            AND s.form = artery.allocation_form(funnel_inputs.tenant_id)) THEN
         RETURN QUERY
         SELECT h.ad_id, h.inputs, coalesce(v.value, 0), coalesce(v.cash, 0)
-          FROM artery.counted_inputs(funnel_inputs.tenant_id, funnel_inputs.as_of, v_names, v_value) h
-          LEFT JOIN artery.deal_values(funnel_inputs.tenant_id) v ON v.ad_id = h.ad_id;
+          FROM artery.counted_inputs(funnel_inputs.tenant_id, funnel_inputs.as_of, v_names, v_value, only_ad) h
+          LEFT JOIN artery.deal_values(funnel_inputs.tenant_id, only_ad) v ON v.ad_id = h.ad_id;
     ELSE
         RETURN QUERY
         SELECT h.ad_id, h.inputs, coalesce(v.value, 0), coalesce(v.cash, 0)
           FROM artery.recounted_inputs(funnel_inputs.tenant_id, funnel_inputs.as_of, v_names, v_value, only_ad) h
-          LEFT JOIN artery.deal_values(funnel_inputs.tenant_id) v ON v.ad_id = h.ad_id;
+          LEFT JOIN artery.deal_values(funnel_inputs.tenant_id, only_ad) v ON v.ad_id = h.ad_id;
     END IF;
 END
 $$;

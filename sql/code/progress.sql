@@ -347,7 +347,8 @@ COMMENT ON FUNCTION artery.rebuild_allocation_state(text) IS
 'Compute the totals of all ads, and what the model delayed has counted of ads and deals, again from what was recorded; returns the number of ads. The same result as before, but for clicks removed since.';
 
 CREATE OR REPLACE FUNCTION artery.counted_inputs(
-    tenant_id text, as_of timestamptz, names text[], won_value numeric, OUT ad_id text, OUT inputs jsonb)
+    tenant_id text, as_of timestamptz, names text[], won_value numeric, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT inputs jsonb)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -370,7 +371,7 @@ BEGIN
           LEFT JOIN artery.ad_progress p ON p.tenant_id = counted_inputs.tenant_id AND p.ad_id = a.ad_id
           LEFT JOIN artery.ad_day d
             ON d.tenant_id = counted_inputs.tenant_id AND d.ad_id = a.ad_id AND d.day = v_day AND d.day > v_through
-         WHERE a.tenant_id = counted_inputs.tenant_id
+         WHERE a.tenant_id = counted_inputs.tenant_id AND (only_ad IS NULL OR a.ad_id = only_ad)
     ), present AS (
         SELECT s.ad_id, CASE WHEN s.impressions IS NULL THEN s.age ELSE v_elapsed / 2 END AS age,
                CASE WHEN s.impressions IS NULL THEN s.exposure
@@ -382,11 +383,12 @@ BEGIN
     ), hop AS (
         SELECT h.ad_id, array_agg(h.place ORDER BY h.place) AS places, array_agg(h.sums ORDER BY h.place) AS sums,
                array_agg(extract(epoch FROM counted_inputs.as_of - h.counted_at)::float8 / 86400 ORDER BY h.place) AS ages
-          FROM artery.hop_progress h WHERE h.tenant_id = counted_inputs.tenant_id GROUP BY h.ad_id
+          FROM artery.hop_progress h
+         WHERE h.tenant_id = counted_inputs.tenant_id AND (only_ad IS NULL OR h.ad_id = only_ad) GROUP BY h.ad_id
     )
     SELECT s.ad_id, artery.funnel_state(counted_inputs.names, counted_inputs.won_value, s.exposure, s.age, s.clicks, h.places, h.sums, h.ages)
       FROM present s LEFT JOIN hop h ON h.ad_id = s.ad_id;
 END
 $$;
-COMMENT ON FUNCTION artery.counted_inputs(text, timestamptz, text[], numeric) IS
+COMMENT ON FUNCTION artery.counted_inputs(text, timestamptz, text[], numeric, text) IS
 'What funnel_inputs computes from all facts, from the sums that are kept, for the moment they were brought up to.';

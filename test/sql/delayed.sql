@@ -140,6 +140,16 @@ SELECT t.recommended_budget > r.recommended_budget AS more, round((b.inputs -> '
   FROM told t JOIN run r USING (ad_id)
   JOIN artery.budget_recommendation b ON b.tenant_id = 'delayed' AND b.run_id = (t.metrics -> 'run_id')::bigint AND b.ad_id = t.ad_id
  WHERE t.ad_id = 'poor';
+-- feedback answers what the model believes after it: what the next run says of the ad, which moved
+BEGIN;
+CREATE TEMP TABLE before_it ON COMMIT DROP AS SELECT * FROM artery.record_feedback('delayed', 'poor', 60000, 900, as_of => '2024-03-09 18:00+00');
+CREATE TEMP TABLE after_it ON COMMIT DROP AS SELECT * FROM artery.record_feedback('delayed', 'poor', 120000, 900, as_of => '2024-03-09 19:00+00');
+SELECT a.posterior_alpha, a.posterior_low < a.posterior_mean AND a.posterior_mean < a.posterior_high AS inside,
+       a.posterior_mean > b.posterior_mean AS believed_better,
+       round(((r.metrics -> 'value_mean')::float8 - a.posterior_mean)::numeric, 6) AS not_the_run,
+       round(((r.metrics -> 'value_low')::float8 - a.posterior_low)::numeric, 6) AS nor_its_interval
+  FROM before_it b, after_it a, artery.allocate_budget('delayed', seed => 7, propose => false) r WHERE r.ad_id = 'poor';
+ROLLBACK;
 SELECT artery.add_tenant('delayed none');
 SELECT artery.register_ad('delayed none', 'n', 'c');
 SELECT metrics ->> 'model' AS model FROM artery.allocate_budget('delayed none', 10);
