@@ -69,12 +69,13 @@ SELECT * FROM f1();
 SELECT artery.rebuild_allocation_state('ad');
 SELECT * FROM f1();
 
--- the posterior after it: 2000 impressions, 40 clicks, ROAS 3, 24 hours:
+-- the posterior after it, of a tenant without stages, so by blended: 2000 impressions, 40 clicks, ROAS 3, 24 hours:
 -- score 0.7 * 0.02/0.05 + 0.3 = 0.58, times exp(-0.2) = 0.47486; alpha 2000 * that + 1, beta 2002 - alpha
-SELECT artery.register_ad('ad', 'p1', 'c1', first_seen => '2024-03-01 12:00+00');
+SELECT artery.add_tenant('ad blended');
+SELECT artery.register_ad('ad blended', 'p1', 'c1', first_seen => '2024-03-01 12:00+00');
 SELECT actual_roas, round(posterior_alpha::numeric, 4) AS alpha, round(posterior_beta::numeric, 4) AS beta,
        round(posterior_mean::numeric, 6) AS mean
-  FROM artery.record_feedback('ad', 'p1', 300, 100, 2000, 40, as_of => '2024-03-02 12:00+00');
+  FROM artery.record_feedback('ad blended', 'p1', 300, 100, 2000, 40, as_of => '2024-03-02 12:00+00');
 SELECT actual_roas FROM artery.record_feedback('ad', 'p2', 5, 0, as_of => '2024-03-02 12:00+00');
 
 -- budgets: the newest is in force, whatever the order they come in
