@@ -46,9 +46,9 @@ static ArteryStatement select_account = {
 };
 static ArteryStatement select_facts = {
 	"SELECT o.status, o.learning_status, o.currency, o.minimum, o.spend_day, o.spend_today, "
-	"       (SELECT pg_catalog.sum(d.spend) FROM artery.ad_state s "
-	"          JOIN artery.ad_day d ON d.tenant_id = $1 AND d.ad_id = s.ad_id AND d.day = $4 "
-	"         WHERE s.tenant_id = $1 AND s.budget_owner_id = r.owner_id), "
+	"       (SELECT pg_catalog.sum((SELECT d.spend FROM artery.ad_day d "
+	"                                WHERE d.tenant_id = $1 AND d.ad_id = s.ad_id AND d.day = $4)) "
+	"          FROM artery.ad_state s WHERE s.tenant_id = $1 AND s.budget_owner_id = r.owner_id), "
 	"       k.min_budget, k.max_budget "
 	"  FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY r(target_id, owner_id, n) "
 	"  LEFT JOIN artery.budget_owner o ON o.tenant_id = $1 AND o.budget_owner_id = r.target_id "
