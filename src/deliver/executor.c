@@ -5,8 +5,8 @@
  * Each claimed change is a flight with a small state of its own; several are
  * under way at once, and each moves on when its answer comes, so a slow answer
  * holds up nobody else. Transactions are short and only between requests; what
- * is to be judged or settled at the same moment shares one, and if that fails,
- * each gets its own.
+ * is to be judged, settled or claimed at the same moment shares one, and if that
+ * fails, each gets its own.
  *
  * What makes it safe to die anywhere: a change is claimed (state sending) before
  * the first request; the value to send is committed before the write; the
@@ -29,7 +29,7 @@
 #include "runtime/worker.h"
 #include "tenant/tenant.h"
 
-#define CLAIMS_PER_CALL 4		/* then HTTP gets its turn */
+#define ROUNDS_PER_CALL 8		/* then HTTP gets its turn */
 #define CLAIM_INTERVAL (20 * USECS_PER_SEC / 1000)	/* while few places are free: several at a time cost less */
 #define LONGEST_SETTLE_DELAY (30 * USECS_PER_SEC)
 #define LOCKED_WAIT (5 * USECS_PER_SEC)
@@ -38,11 +38,14 @@
 static const char delivery_owner = 0;	/* its address marks our requests */
 
 static void take_answers(void);
-static void work_off(void);
-static void together(FlightStage stage, FlightStep afterwards);
+static bool work_off(bool *drained, TimestampTz *next);
+static void prepare(void);
+static bool may_claim(int places, TimestampTz claimed_at, TimestampTz *next);
+static bool together(Flight **batch, int count, List **claims, TimestampTz *next);
 static TimestampTz next_settlement(void);
-static TimestampTz claim_more(void);
-static int	claim_batch(TimestampTz *next_due);
+static List *claim(MemoryContext context, TimestampTz *next);
+static void claim_alone(List **claims, TimestampTz *next);
+static void launch(List *flights);
 static void guarded(Flight *flight, FlightStep step);
 static void recover(Flight *flight, int code, const char *error);
 static void begin(Flight *flight);
@@ -61,16 +64,19 @@ static char *describe(Flight *flight, const GraphVerdict *verdict);
 static void hold(Flight *flight, const char *rule, const char *error, int wait_seconds);
 static void settle(Flight *flight, ChangeOutcome outcome, const char *error, int wait_seconds);
 static void work_alone(Flight *flight);
+static void on_done(Flight *flight);
 
 TimestampTz
 artery_delivery_duty(void)
 {
-	TimestampTz next;
+	TimestampTz next = DT_NOEND;
+	bool		drained = false;
+	int			rounds = 0;
 
 	take_answers();
-	work_off();
-	next = claim_more();
-	return Min(next, next_settlement());
+	while (work_off(&drained, &next) && ++rounds < ROUNDS_PER_CALL)
+		;
+	return Min(rounds == ROUNDS_PER_CALL ? artery_clock_moment() : next, next_settlement());
 }
 
 static void
@@ -88,9 +94,46 @@ take_answers(void)
 	}
 }
 
-/* Judge what was read, settle what is over. */
+/*
+ * One round, if there is anything to do: judge what was read, settle what is
+ * over, claim what is due. *drained: nothing more is, as a claim has shown; *next:
+ * when to claim again.
+ */
+static bool
+work_off(bool *drained, TimestampTz *next)
+{
+	static TimestampTz claimed_at = 0;
+	MemoryContext before = CurrentMemoryContext;
+	Flight	   *batch[FLIGHTS_TOGETHER];
+	List	   *claims = NIL;
+	bool		claims_now;
+	bool		went_well;
+	int			places;
+	int			count;
+	int			i;
+
+	prepare();
+	count = artery_flight_batch(batch);
+	places = artery_flight_places();
+	claims_now = !*drained && may_claim(places, claimed_at, next);
+	if (count == 0 && !claims_now)
+		return false;
+	if (claims_now)
+		claimed_at = artery_clock_wall();
+	went_well = together(batch, count, claims_now ? &claims : NULL, next);
+	for (i = 0; i < count; i++)
+		guarded(batch[i], went_well && batch[i]->done ? on_done : work_alone);
+	if (!went_well && claims_now)
+		claim_alone(&claims, next);
+	launch(claims);
+	*drained |= claims_now && list_length(claims) < places;
+	MemoryContextSwitchTo(before);
+	return count > 0 || claims != NIL;
+}
+
+/* What has to be done before a round: ask what is in force, and look whether anything holds what was read back. */
 static void
-work_off(void)
+prepare(void)
 {
 	dlist_mutable_iter iter;
 
@@ -103,44 +146,46 @@ work_off(void)
 		if (flight->stage == FLIGHT_JUDGE)
 			guarded(flight, look_once_more);
 	}
-	together(FLIGHT_JUDGE, on_judged);
-	together(FLIGHT_SETTLE, artery_flight_end);
 }
 
-/* Judge or settle all flights at this stage in one transaction, and do what follows after the commit. */
-static void
-together(FlightStage stage, FlightStep afterwards)
+/* Are there enough places for more changes, or if few, was the last claim long enough ago? */
+static bool
+may_claim(int places, TimestampTz claimed_at, TimestampTz *next)
+{
+	*next = places == 0 ? DT_NOEND : artery_clock_moment() + CLAIM_INTERVAL;	/* an answer will call us */
+	return places > 0 && (places >= artery_settings.http_max_in_flight / 4 ||
+						  artery_clock_wall() >= claimed_at + CLAIM_INTERVAL);
+}
+
+/*
+ * All of a round in one transaction, so in one flush to disk; claims NULL: claim
+ * nothing. False if it failed: whose fault that was shows when each part is tried
+ * alone.
+ */
+static bool
+together(Flight **batch, int count, List **claims, TimestampTz *next)
 {
 	MemoryContext before = CurrentMemoryContext;
-	Flight	   *batch[FLIGHTS_TOGETHER];
-	int			count = artery_flight_batch(stage, batch);
+	ArteryScope scope;
 	volatile bool committed = false;
-	int			i;
 
-	if (count == 0)
-		return;
 	PG_TRY();
 	{
+		artery_transaction_begin(&scope, "artery: judging, settling and claiming changes");
 		artery_flight_work(batch, count, count == 1);
+		if (claims != NULL)
+			*claims = claim(before, next);
+		artery_transaction_commit(&scope);
 		committed = true;
 	}
 	PG_CATCH();
 	{
-		/* whose fault it is shows when each is tried alone */
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(before);
-	for (i = 0; i < count; i++)
-	{
-		if (!committed || !batch[i]->done)
-			guarded(batch[i], work_alone);
-		else if (afterwards == artery_flight_end)
-			artery_flight_end(batch[i]);
-		else
-			guarded(batch[i], afterwards);
-	}
+	return committed;
 }
 
 /* Flights whose settlement failed, for example because of a lock, are settled later. */
@@ -160,59 +205,42 @@ next_settlement(void)
 	return next;
 }
 
-/* Begin as many changes as there are places for requests; returns when the next falls due. */
-static TimestampTz
-claim_more(void)
+/* Within a transaction: claim as many as there are places for, and read what the tenants sign with. */
+static List *
+claim(MemoryContext context, TimestampTz *next)
 {
-	static TimestampTz claimed_at = 0;
-	int			i;
-
-	if (artery_flight_places() < artery_settings.http_max_in_flight / 4 &&
-		artery_clock_wall() < claimed_at + CLAIM_INTERVAL)
-		return artery_clock_moment() + CLAIM_INTERVAL;
-	claimed_at = artery_clock_wall();
-	for (i = 0; i < CLAIMS_PER_CALL; i++)
-	{
-		TimestampTz next_due;
-		int			claimed;
-
-		if (artery_flight_places() == 0)
-			return DT_NOEND;	/* an answer will call us */
-		claimed = claim_batch(&next_due);
-		work_off();
-		if (claimed == 0)
-			return next_due;
-	}
-	return artery_clock_moment();
-}
-
-/* One transaction: claim, and read what the tenants sign with. */
-static int
-claim_batch(TimestampTz *next_due)
-{
-	MemoryContext before = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(before, "artery claims", ALLOCSET_SMALL_SIZES);
-	ArteryScope scope;
+	List	   *flights = NIL;
 	List	   *claims;
-	List	   *batch = NIL;
 	ListCell   *cell;
-	int			count;
 
-	artery_transaction_begin(&scope, "artery: claiming changes");
 	artery_throttle_load();
 	MemoryContextSwitchTo(context); /* only here: a statement leaves us in SPI's own, which ends with the scope */
-	claims = artery_change_claim(artery_flight_places(), next_due);
+	claims = artery_change_claim(artery_flight_places(), next);
 	foreach(cell, claims)
-		batch = lappend(batch, artery_flight_make(lfirst(cell), batch == NIL ? NULL : llast(batch), context));
-	artery_transaction_commit(&scope);
+		flights = lappend(flights, artery_flight_make(lfirst(cell), flights == NIL ? NULL : llast(flights), context));
+	return flights;
+}
 
-	/* Only now they are ours; until here an error would have dropped them with the context. */
-	foreach(cell, batch)
+/* A claim that failed with the rest of its round, or made the rest fail. */
+static void
+claim_alone(List **claims, TimestampTz *next)
+{
+	MemoryContext before = CurrentMemoryContext;
+	ArteryScope scope;
+
+	artery_transaction_begin(&scope, "artery: claiming changes");
+	*claims = claim(before, next);
+	artery_transaction_commit(&scope);
+}
+
+/* Only now they are ours: what was claimed before an error went with the memory of the round. */
+static void
+launch(List *flights)
+{
+	ListCell   *cell;
+
+	foreach(cell, flights)
 		artery_flight_launch(lfirst(cell));
-	count = list_length(batch);
-	MemoryContextSwitchTo(before);
-	MemoryContextDelete(context);
-	return count;
 }
 
 /* Run a step of a flight; an error ends that step only, and only this flight's. */
@@ -388,11 +416,20 @@ look_once_more(Flight *flight)
 static void
 work_alone(Flight *flight)
 {
-	FlightStage stage = flight->stage;
+	ArteryScope scope;
 
+	artery_transaction_begin(&scope, flight->stage == FLIGHT_JUDGE ? "artery: judging a change" : "artery: settling a change");
 	artery_flight_work(&flight, 1, true);
+	artery_transaction_commit(&scope);
 	MemoryContextSwitchTo(flight->context);
-	if (stage == FLIGHT_JUDGE)
+	on_done(flight);
+}
+
+/* It is judged or settled, and committed. */
+static void
+on_done(Flight *flight)
+{
+	if (flight->stage == FLIGHT_JUDGE)
 		on_judged(flight);
 	else
 		artery_flight_end(flight);

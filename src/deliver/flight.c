@@ -90,28 +90,40 @@ artery_flight_end(Flight *flight)
 		explicit_bzero(flight->credentials.token, strlen(flight->credentials.token));
 	if (flight->credentials.app_secret != NULL)
 		explicit_bzero(flight->credentials.app_secret, strlen(flight->credentials.app_secret));
+	if (CurrentMemoryContext == flight->context)
+		MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextDelete(flight->context);
 }
 
 int
 artery_flight_places(void)
 {
+	int			most = artery_settings.http_max_in_flight;
 	int			flights = 0;
+	int			over = 0;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &artery_flights)
+	{
+		Flight	   *flight = dlist_container(Flight, node, iter.cur);
+
 		flights++;
-	return Min(artery_http_free(), Max(artery_settings.http_max_in_flight - flights, 0));
+		over += flight->stage == FLIGHT_SETTLE;
+	}
+	return Max(Min(Min(artery_http_free(), most - (flights - over)), 2 * most - flights), 0);
 }
 
+/* What is over is settled first: what is judged then sees it. */
 static int
-compare_tenants(const Flight *a, const Flight *b)
+compare(const Flight *a, const Flight *b)
 {
-	return strcmp(a->claim.tenant_id, b->claim.tenant_id);
+	int			order = strcmp(a->claim.tenant_id, b->claim.tenant_id);
+
+	return order != 0 ? order : (int) b->stage - (int) a->stage;
 }
 
 int
-artery_flight_batch(FlightStage stage, Flight **batch)
+artery_flight_batch(Flight **batch)
 {
 	TimestampTz moment = artery_clock_moment();
 	int			count = 0;
@@ -122,10 +134,11 @@ artery_flight_batch(FlightStage stage, Flight **batch)
 	{
 		Flight	   *flight = dlist_container(Flight, node, iter.cur);
 
-		if (flight->stage != stage || flight->settle_at > moment || count == FLIGHTS_TOGETHER)
+		if ((flight->stage != FLIGHT_JUDGE && flight->stage != FLIGHT_SETTLE) || flight->settle_at > moment ||
+			count == FLIGHTS_TOGETHER)
 			continue;
-		/* of one tenant in the order in which they were claimed */
-		for (i = count++; i > 0 && compare_tenants(batch[i - 1], flight) > 0; i--)
+		/* of one tenant and stage in the order in which they were claimed */
+		for (i = count++; i > 0 && compare(batch[i - 1], flight) > 0; i--)
 			batch[i] = batch[i - 1];
 		batch[i] = flight;
 	}
@@ -191,20 +204,16 @@ settle(Flight **flights, int count, bool wait)
 void
 artery_flight_work(Flight **batch, int count, bool wait)
 {
-	bool		is_judging = batch[0]->stage == FLIGHT_JUDGE;
-	ArteryScope scope;
 	int			begin;
 	int			end;
 
-	artery_transaction_begin(&scope, is_judging ? "artery: judging changes" : "artery: settling changes");
 	for (begin = 0; begin < count; begin = end)
 	{
-		for (end = begin + 1; end < count && compare_tenants(batch[begin], batch[end]) == 0; end++)
+		for (end = begin + 1; end < count && compare(batch[begin], batch[end]) == 0; end++)
 			;
-		if (is_judging)
+		if (batch[begin]->stage == FLIGHT_JUDGE)
 			judge(batch + begin, end - begin, wait);
 		else
 			settle(batch + begin, end - begin, wait);
 	}
-	artery_transaction_commit(&scope);
 }

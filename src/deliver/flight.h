@@ -63,17 +63,23 @@ extern void artery_flight_launch(Flight *flight);
 /* Wipe what it signed with, and forget it. */
 extern void artery_flight_end(Flight *flight);
 
-/* Flights at a stage whose time has come, tenant by tenant; returns how many there are, at most FLIGHTS_TOGETHER. */
-extern int	artery_flight_batch(FlightStage stage, Flight **batch);
+/*
+ * Flights to be judged (FLIGHT_JUDGE) or settled (FLIGHT_SETTLE) now, at most
+ * FLIGHTS_TOGETHER; returns how many there are.
+ */
+extern int	artery_flight_batch(Flight **batch);
 
 /*
- * Judge (FLIGHT_JUDGE) or settle (FLIGHT_SETTLE) flights at the same stage in one
- * transaction, with its errors. With wait, which is for one alone, it is done;
- * else some may be left because somebody holds what they need.
+ * Judge and settle flights within a transaction, with its errors. With wait, which
+ * is for one alone, it is done; else some may be left because somebody holds what
+ * they need.
  */
 extern void artery_flight_work(Flight **batch, int count, bool wait);
 
-/* How many more may be launched: each needs a place for its next request, whether one is under way or not. */
+/*
+ * How many more may be launched: each that is not over needs a place for its next
+ * request, whether one is under way or not.
+ */
 extern int	artery_flight_places(void);
 
 #endif							/* ARTERY_DELIVER_FLIGHT_H */
