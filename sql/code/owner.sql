@@ -273,7 +273,7 @@ COMMENT ON FUNCTION artery.owner_changed() IS 'What held a change back may not h
 
 CREATE TRIGGER owner_lowered AFTER UPDATE OF budget, status, effective_status ON artery.budget_owner FOR EACH ROW
     WHEN (NEW.budget < OLD.budget OR NEW.status <> OLD.status OR NEW.effective_status <> OLD.effective_status)
-    EXECUTE FUNCTION artery.owner_changed('{tenant_cap}');
+    EXECUTE FUNCTION artery.owner_changed('{tenant_cap,learning}');
 CREATE TRIGGER owner_learnt AFTER UPDATE OF learning_status, currency ON artery.budget_owner FOR EACH ROW
     WHEN (NEW.learning_status IS DISTINCT FROM OLD.learning_status OR NEW.currency IS DISTINCT FROM OLD.currency)
     EXECUTE FUNCTION artery.owner_changed('{learning,currency}');
@@ -284,6 +284,7 @@ CREATE TRIGGER account_changed AFTER UPDATE OF account_status, currency ON arter
 CREATE OR REPLACE VIEW artery.v_budget_owners WITH (security_barrier) AS
 SELECT o.tenant_id, o.budget_owner_id, o.owner_type, o.campaign_id, o.budget, o.observed_at, o.currency, o.minimum,
        o.status, o.effective_status, o.learning_status, o.spend_day, o.spend_today, o.paused_at, o.paused_by, o.pause_note,
+       o.edited_at, o.edited_by,
        w.open_changes
   FROM artery.budget_owner o
   CROSS JOIN LATERAL (

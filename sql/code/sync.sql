@@ -126,6 +126,7 @@ BEGIN
       FROM jsonb_to_recordset(v_owners) r(id text, campaign_id text, budget numeric, budget_type text, status text,
                                           effective_status text, learning_status text, sending boolean)
      WHERE r.budget_type <> 'none'
+        OR r.learning_status IS NOT NULL  -- an ad set that learns holds its campaign's budget
         OR EXISTS (SELECT FROM artery.budget_owner k
                     WHERE k.tenant_id = sync_owners.tenant_id AND k.budget_owner_id = r.id)
      ORDER BY r.id
@@ -166,8 +167,7 @@ BEGIN
         SELECT r.id AS ad_id, r.campaign_id, r.adset_id, left(r.effective_status, 64) AS effective_status,
                CASE WHEN artery.carries_budget(sync_ads.tenant_id, r.adset_id) THEN r.adset_id
                     WHEN artery.carries_budget(sync_ads.tenant_id, r.campaign_id) THEN r.campaign_id END AS budget_owner_id,
-               CASE WHEN r.created_time ~ '^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9][+-][0-9]{4}$'
-                    THEN least(r.created_time::timestamptz, artery.now()) END AS created_at
+               least(artery.read_meta_time(r.created_time), artery.now()) AS created_at
           FROM jsonb_to_recordset(rows) r(id text, campaign_id text, adset_id text, effective_status text,
                                           created_time text)
          WHERE octet_length(r.id) BETWEEN 1 AND 256
@@ -294,6 +294,13 @@ BEGIN
             stored := artery.sync_owners(tenant_id, 'adset', v_rows, asked_at);
         WHEN 'ads' THEN
             stored := artery.sync_ads(tenant_id, v_rows);
+        WHEN 'minimum' THEN
+            stored := artery.sync_minimum(tenant_id, v_rows);
+        WHEN 'edits' THEN
+            stored := artery.sync_edits(tenant_id, v_rows);
+        WHEN 'token' THEN
+            SELECT k.told::integer, k.problem INTO stored, problem
+              FROM artery.sync_token(sync_step.tenant_id, coalesce(body -> 'data', '{}'), asked_at, days = 0) k;
         WHEN 'insights' THEN
             SELECT i.problem, i.stored, i.skipped INTO problem, stored, skipped
               FROM artery.sync_insights(sync_step.tenant_id, v_rows) i;
@@ -304,7 +311,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.sync_step(text, bigint, integer, text, jsonb, timestamptz, integer) IS
-'Store a page that answers a request of asked_at: of account, campaigns, adsets, ads or insights. lost: the claim of the job no longer holds or was given back, and nothing was stored; problem: nothing may be stored; listed: the objects on the page.';
+'Store a page that answers a request of asked_at: of token (days 0: asked for), account, minimum, campaigns, adsets, ads, edits or insights. lost: the claim of the job no longer holds or was given back, and nothing was stored; problem: nothing may be stored; listed: the objects on the page.';
 
 CREATE OR REPLACE FUNCTION artery.sync_finish(
     tenant_id text, job_id bigint, attempt integer, today date, result jsonb, owners text[], ads text[])
@@ -521,9 +528,12 @@ CREATE OR REPLACE VIEW artery.v_ad_accounts WITH (security_barrier) AS
 SELECT t.tenant_id, t.settings ->> 'meta_ad_account_id' AS account_id,
        EXISTS (SELECT FROM artery.tenant_secret s WHERE s.tenant_id = t.tenant_id AND s.name = 'meta_access_token') AS has_token,
        a.currency, a.time_zone, a.account_status, a.min_daily_budget, a.amount_spent, a.synced_at,
+       k.checked_at AS token_checked_at, k.is_valid AS token_is_valid, k.expires_at AS token_expires_at,
+       k.data_access_expires_at, k.scopes AS token_scopes, k.problem AS token_problem,
        j.state AS sync_state, j.run_at AS sync_at, j.last_error
   FROM artery.tenant t
   LEFT JOIN artery.ad_account a ON a.tenant_id = t.tenant_id AND a.account_id = t.settings ->> 'meta_ad_account_id'
+  LEFT JOIN artery.meta_token k ON k.tenant_id = t.tenant_id
   LEFT JOIN LATERAL (
        SELECT q.state, q.run_at, q.last_error FROM artery.job q
         WHERE q.tenant_id = t.tenant_id AND q.job_name = 'actuals-sync'

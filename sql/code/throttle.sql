@@ -102,7 +102,8 @@ BEGIN
     END IF;
     DELETE FROM artery.throttle t
      WHERE t.tenant_id = NEW.tenant_id AND t.reason = ANY (ARRAY['token', 'account_stopped']);
-    PERFORM artery.clear_alert(NEW.tenant_id, k.kind) FROM unnest(ARRAY['token', 'account_stopped']) k (kind);
+    PERFORM artery.clear_alert(NEW.tenant_id, k.kind)
+       FROM unnest(ARRAY['token', 'token_expires', 'permission', 'account_stopped']) k (kind);
     PERFORM artery.release_changes(NEW.tenant_id, ARRAY['token', 'account_stopped', 'configuration']);
     RETURN NULL;
 END
@@ -132,7 +133,7 @@ BEGIN
     END IF;
     DELETE FROM artery.throttle t WHERE t.tenant_id = resume_delivery.tenant_id AND t.reason = ANY (v_reasons);
     GET DIAGNOSTICS v_lifted = ROW_COUNT;
-    PERFORM artery.clear_alert(resume_delivery.tenant_id, r.name) FROM unnest(v_reasons) r (name);
+    PERFORM artery.clear_alert(resume_delivery.tenant_id, r.name) FROM unnest(v_reasons || 'permission'::text) r (name);
     PERFORM artery.release_changes(resume_delivery.tenant_id, v_reasons);
     RETURN v_lifted;
 END

@@ -82,6 +82,8 @@ CREATE TABLE artery.budget_owner (
     paused_at       timestamptz,
     paused_by       text,
     pause_note      text,
+    edited_at       timestamptz,
+    edited_by       text,
     updated_at      timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, budget_owner_id)
 );
@@ -97,6 +99,7 @@ COMMENT ON COLUMN artery.budget_owner.effective_status IS 'What holds with all a
 COMMENT ON COLUMN artery.budget_owner.learning_status IS 'Meta''s learning phase of an ad set: LEARNING, SUCCESS, FAIL.';
 COMMENT ON COLUMN artery.budget_owner.spend_day IS 'The day of the ad account that spend_today is of.';
 COMMENT ON COLUMN artery.budget_owner.spend_today IS 'Spent on spend_day when last read, in the account''s currency.';
+COMMENT ON COLUMN artery.budget_owner.edited_at IS 'When somebody else than artery changed its budget last, as Meta''s activity log tells, and edited_by who.';
 COMMENT ON COLUMN artery.budget_owner.paused_at IS 'Since when a person has stopped artery''s changes of it.';
 
 -- One row: an ad account as Meta described it.

@@ -27,7 +27,7 @@
 typedef struct OwnerFacts
 {
 	char	   *status;			/* ARCHIVED and DELETED objects take no change */
-	char	   *learning_status;
+	char	   *learning_status;	/* of a campaign: that of its ad sets */
 	char	   *currency;
 	char	   *account_currency;
 	Numeric		own_min;		/* bounds that a person gave this owner; NULL: the tenant's hold */
@@ -45,7 +45,10 @@ static ArteryStatement select_account = {
 	2, {TEXTOID, TEXTOID}, NULL
 };
 static ArteryStatement select_facts = {
-	"SELECT o.status, o.learning_status, o.currency, o.minimum, o.spend_day, o.spend_today, "
+	"SELECT o.status, "
+	"       COALESCE(o.learning_status, (SELECT l.learning_status FROM artery.budget_owner l "
+	"         WHERE l.tenant_id = $1 AND l.campaign_id = r.target_id AND l.learning_status = 'LEARNING' "
+	"           AND COALESCE(l.effective_status, 'ACTIVE') = 'ACTIVE' LIMIT 1)), o.currency, o.minimum, o.spend_day, o.spend_today, "
 	"       (SELECT pg_catalog.sum((SELECT d.spend FROM artery.ad_day d "
 	"                                WHERE d.tenant_id = $1 AND d.ad_id = s.ad_id AND d.day = $4)) "
 	"          FROM artery.ad_state s WHERE s.tenant_id = $1 AND s.budget_owner_id = r.owner_id), "

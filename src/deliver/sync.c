@@ -2,8 +2,10 @@
  * sync.c
  *		Jobs actuals-sync: reading accounts, budgets, ads and their days from Meta.
  *
- * A sync goes through stages: the account, which says whether to go on at all,
- * campaigns, ad sets, ads, and the Insights of the last days. Each answer is one
+ * A sync goes through stages: once a day what the token may do, the account, which
+ * says whether to go on at all, the least a budget may be, campaigns, ad sets, ads,
+ * who edited budgets by hand, and the Insights of the last days. Meta may refuse
+ * what only helps (token, least, edits); then it is left out. Each answer is one
  * page, stored in one transaction under the fence of the job's attempt; what
  * was stored before a failure stays, since every page is true by itself and the
  * next sync reads it again. Where Insights are too much for one request, Meta
@@ -66,6 +68,7 @@ artery_sync_start(const char *tenant_id, int64 job_id, int attempt, const Jsonb 
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "artery sync", ALLOCSET_SMALL_SIZES);
 	JsonbContainer *root = artery_graph_root_object(data);
 	JsonbValue *by_report = artery_graph_member(root, "async");
+	char	   *only = artery_graph_text(root, "only");
 	Sync	   *sync = MemoryContextAllocZero(context, sizeof(Sync));
 	int64		days;
 
@@ -77,6 +80,10 @@ artery_sync_start(const char *tenant_id, int64 job_id, int attempt, const Jsonb 
 	sync->days = DEFAULT_DAYS;
 	if (artery_graph_int64(root, "days", &days))
 		sync->days = (int) Min(Max(days, 1), MOST_DAYS);
+	if (only != NULL && strcmp(only, "token") == 0)
+		sync->only = SYNC_TOKEN;
+	else if (only != NULL && strcmp(only, "edits") == 0)
+		sync->only = SYNC_EDITS;
 	sync->as_told = by_report != NULL && by_report->type == jbvBool;
 	sync->by_report = sync->as_told && by_report->val.boolean;
 	sync->resume_at = DT_NOBEGIN;
@@ -223,6 +230,8 @@ end_sync(Sync *sync)
 		explicit_bzero(sync->credentials.token, strlen(sync->credentials.token));
 	if (sync->credentials.app_secret != NULL)
 		explicit_bzero(sync->credentials.app_secret, strlen(sync->credentials.app_secret));
+	if (sync->app.token != NULL)
+		explicit_bzero(sync->app.token, strlen(sync->app.token));
 	MemoryContextDelete(sync->context);
 	SetLatch(MyLatch);			/* there is room for another */
 }
@@ -248,7 +257,9 @@ go_on(Sync *sync)
 			artery_sync_settle(sync, SYNC_FAILED, "meta_ad_account_id or meta_access_token is not set", DT_NOBEGIN);
 			return;
 		}
-		artery_sync_enter(sync, SYNC_ACCOUNT);
+		artery_sync_begin(sync);
+		if (sync->ended)
+			return;
 	}
 	if (may_ask(sync))
 	{

@@ -21,6 +21,7 @@
 #define STOPPED_SECONDS 900		/* token, account or settings: looked at again */
 #define FULL_PAUSE_SECONDS 300	/* a quota is used up, and nothing says until when */
 #define SLOW_FROM_PERCENT 75
+#define EDITS_SECONDS 86400		/* how far back edits by hand are read */
 
 /* What is asked for in a stage, and the step that stores it. */
 typedef struct StageQuery
@@ -29,6 +30,7 @@ typedef struct StageQuery
 	const char *edge;			/* NULL: the object itself */
 	const char *fields;
 	bool		is_listing;		/* comes in pages */
+	bool		is_extra;		/* helps, and a sync without it is whole */
 } StageQuery;
 
 #define INSIGHT_FIELDS \
@@ -36,12 +38,15 @@ typedef struct StageQuery
 
 static const StageQuery queries[] = {
 	[SYNC_PREPARE] = {NULL, NULL, NULL, false},
+	[SYNC_TOKEN] = {"token", NULL, NULL, false, true},
 	[SYNC_ACCOUNT] = {"account", NULL,
 	"account_id,currency,timezone_name,account_status,min_daily_budget,amount_spent", false},
+	[SYNC_MINIMUM] = {"minimum", "minimum_budgets", "currency,min_daily_budget_imp", true, true},
 	[SYNC_CAMPAIGNS] = {"campaigns", "campaigns", "daily_budget,lifetime_budget,status,effective_status", true},
 	[SYNC_ADSETS] = {"adsets", "adsets",
 	"campaign_id,daily_budget,lifetime_budget,status,effective_status,learning_stage_info", true},
 	[SYNC_ADS] = {"ads", "ads", "campaign_id,adset_id,effective_status,created_time", true},
+	[SYNC_EDITS] = {"edits", "activities", "event_time,event_type,object_id,actor_name,application_id", true, true},
 	[SYNC_INSIGHTS] = {"insights", "insights", INSIGHT_FIELDS, true},
 	[SYNC_REPORT] = {NULL, "insights", INSIGHT_FIELDS, false},
 	[SYNC_REPORT_POLL] = {NULL, NULL, "async_status,async_percent_completion", false},
@@ -51,6 +56,8 @@ static const StageQuery queries[] = {
 const char	artery_sync_owner = 0;
 
 static void on_refusal(Sync *sync, const GraphVerdict *verdict);
+static bool may_leave_out(const Sync *sync, GraphClass class);
+static void leave_out(Sync *sync);
 static void on_page(Sync *sync, const Jsonb *parsed);
 static void turn_page(Sync *sync, const Jsonb *parsed);
 static void keep_cursor(Sync *sync, char **place, const char *cursor);
@@ -72,6 +79,20 @@ artery_sync_ask(Sync *sync)
 	StringInfoData parameters;
 
 	initStringInfo(&parameters);
+	if (sync->stage == SYNC_TOKEN)
+	{
+		/* the one address that has to hold a token; it is told to nobody else */
+		artery_meta_parameter(&parameters, "input_token", sync->credentials.token);
+		sync->request = artery_meta_call(&artery_sync_owner, sync, "GET", "debug_token", NULL, parameters.data,
+										 &sync->app);
+		explicit_bzero(parameters.data, parameters.len);
+		sync->asked_at = artery_clock_moment();
+		sync->requests++;
+		return;
+	}
+	if (sync->stage == SYNC_EDITS)
+		artery_meta_parameter(&parameters, "since",
+							  psprintf(INT64_FORMAT, (int64) timestamptz_to_time_t(artery_clock_moment()) - EDITS_SECONDS));
 	if (sync->stage != SYNC_REPORT_ROWS)
 		artery_meta_parameter(&parameters, "fields", query->fields);
 	if (sync->stage == SYNC_INSIGHTS || sync->stage == SYNC_REPORT)
@@ -103,7 +124,8 @@ artery_sync_answered(Sync *sync)
 	GraphVerdict verdict = artery_graph_classify(sync->answer, GRAPH_READ, parsed);
 
 	sync->resume_at = DT_NOBEGIN;
-	artery_throttle_note(&sync->subject, sync->answer, &verdict);
+	if (sync->stage != SYNC_TOKEN)	/* asked with the app's token: says nothing of the tenant's */
+		artery_throttle_note(&sync->subject, sync->answer, &verdict);
 	if (verdict.class != GRAPH_OK)
 	{
 		on_refusal(sync, &verdict);
@@ -124,6 +146,11 @@ on_refusal(Sync *sync, const GraphVerdict *verdict)
 {
 	char	   *error = describe(sync, verdict);
 
+	if (may_leave_out(sync, verdict->class))
+	{
+		leave_out(sync);
+		return;
+	}
 	switch (verdict->class)
 	{
 		case GRAPH_SHRINK:
@@ -148,6 +175,24 @@ on_refusal(Sync *sync, const GraphVerdict *verdict)
 	}
 }
 
+/* What only helps is not asked for twice, whatever is wrong with it, unless all else would be refused, too. */
+static bool
+may_leave_out(const Sync *sync, GraphClass class)
+{
+	return sync->stage == SYNC_TOKEN ||
+		(queries[sync->stage].is_extra &&
+		 (class == GRAPH_PERMANENT || class == GRAPH_RETRY || class == GRAPH_AMBIGUOUS || class == GRAPH_SHRINK));
+}
+
+static void
+leave_out(Sync *sync)
+{
+	const char *step = queries[sync->stage].step;
+
+	sync->left_out = artery_sync_keep(sync, sync->left_out == NULL ? step : psprintf("%s %s", sync->left_out, step));
+	next_stage(sync);
+}
+
 static void
 on_page(Sync *sync, const Jsonb *parsed)
 {
@@ -155,7 +200,12 @@ on_page(Sync *sync, const Jsonb *parsed)
 
 	if (queries[sync->stage].is_listing &&
 		(data == NULL || data->type != jbvBinary || !JsonContainerIsArray(data->val.binary.data)))
-		retry_or_fail(sync, "an answer without data");
+	{
+		if (queries[sync->stage].is_extra)
+			leave_out(sync);
+		else
+			retry_or_fail(sync, "an answer without data");
+	}
 	else if (artery_sync_store(sync, queries[sync->stage].step, parsed))
 		turn_page(sync, parsed);
 }
@@ -175,7 +225,12 @@ turn_page(Sync *sync, const Jsonb *parsed)
 	if (!queries[sync->stage].is_listing || next == NULL || next->type == jbvNull)
 		next_stage(sync);
 	else if (after == NULL || (sync->mark != NULL && strcmp(after, sync->mark) == 0) || ++sync->pages > MOST_PAGES)
-		artery_sync_settle(sync, SYNC_FAILED, "Meta's pages do not come to an end", DT_NOBEGIN);
+	{
+		if (queries[sync->stage].is_extra)
+			leave_out(sync);
+		else
+			artery_sync_settle(sync, SYNC_FAILED, "Meta's pages do not come to an end", DT_NOBEGIN);
+	}
 	else
 	{
 		keep_cursor(sync, &sync->after, after);
@@ -195,6 +250,19 @@ keep_cursor(Sync *sync, char **place, const char *cursor)
 }
 
 void
+artery_sync_begin(Sync *sync)
+{
+	if (sync->only == SYNC_EDITS)
+		artery_sync_enter(sync, SYNC_EDITS);
+	else if (sync->app.token != NULL)
+		artery_sync_enter(sync, SYNC_TOKEN);
+	else if (sync->only == SYNC_TOKEN)
+		artery_sync_settle(sync, SYNC_STOPPED, "meta_app_id or meta_app_secret is not set", DT_NOBEGIN);
+	else
+		artery_sync_enter(sync, SYNC_ACCOUNT);
+}
+
+void
 artery_sync_enter(Sync *sync, SyncStage stage)
 {
 	sync->stage = stage;
@@ -210,9 +278,11 @@ next_stage(Sync *sync)
 {
 	SyncStage	insights = sync->by_report ? SYNC_REPORT : SYNC_INSIGHTS;
 
-	if (sync->stage < SYNC_ADS)
+	if (sync->only == sync->stage)
+		artery_sync_settle(sync, SYNC_STOPPED, "no more was to be read", DT_NOBEGIN);
+	else if (sync->stage < SYNC_EDITS)
 		artery_sync_enter(sync, sync->stage + 1);
-	else if (sync->stage == SYNC_ADS)
+	else if (sync->stage == SYNC_EDITS)
 		artery_sync_enter(sync, insights);
 	else if (sync->chunk_since + sync->chunk_days <= sync->until)
 	{
@@ -333,12 +403,13 @@ static void
 finish(Sync *sync)
 {
 	char	   *report = sync->by_report ? psprintf(", \"report_days\": %d", sync->chunk_days) : "";
+	char	   *left_out = sync->left_out != NULL ? psprintf(", \"left_out\": \"%s\"", sync->left_out) : "";
 	char	   *result = psprintf("{\"campaigns\": " INT64_FORMAT ", \"adsets\": " INT64_FORMAT ", \"ads\": " INT64_FORMAT
 								  ", \"ad_days\": " INT64_FORMAT ", \"skipped\": " INT64_FORMAT
-								  ", \"requests\": %d, \"since\": \"%s\", \"until\": \"%s\"%s}",
+								  ", \"requests\": %d, \"since\": \"%s\", \"until\": \"%s\"%s%s}",
 								  sync->stored[SYNC_CAMPAIGNS], sync->stored[SYNC_ADSETS], sync->stored[SYNC_ADS],
 								  sync->stored[SYNC_INSIGHTS] + sync->stored[SYNC_REPORT_ROWS], sync->skipped,
-								  sync->requests, day_text(sync->since), day_text(sync->until), report);
+								  sync->requests, day_text(sync->since), day_text(sync->until), report, left_out);
 
 	artery_sync_finish(sync, result);
 }

@@ -18,10 +18,13 @@
 typedef enum SyncStage
 {
 	SYNC_PREPARE,
+	SYNC_TOKEN,
 	SYNC_ACCOUNT,
+	SYNC_MINIMUM,
 	SYNC_CAMPAIGNS,
 	SYNC_ADSETS,
 	SYNC_ADS,
+	SYNC_EDITS,					/* people's, from the activity log */
 	SYNC_INSIGHTS,
 	SYNC_REPORT,				/* ask for a report */
 	SYNC_REPORT_POLL,			/* is it ready? */
@@ -40,10 +43,12 @@ typedef struct Sync
 	int64		job_id;
 	int			attempt;
 	int			days;
+	SyncStage	only;			/* SYNC_TOKEN, SYNC_EDITS: nothing but that; else SYNC_PREPARE */
 	bool		by_report;		/* Insights come as reports */
 	bool		as_told;		/* the job says so, or says not */
 
 	MetaCredentials credentials;
+	MetaCredentials app;		/* what the token is asked for with; token NULL: it is not asked for */
 	ThrottleSubject subject;
 	char	   *account;		/* act_ and digits */
 
@@ -70,6 +75,7 @@ typedef struct Sync
 	int64		stored[SYNC_REPORT_ROWS + 1];	/* by stage */
 	int64		skipped;
 	int			requests;
+	char	   *left_out;		/* stages that Meta refused and that are not needed; NULL: none */
 	ArrayBuildState *owners;	/* ids listed so far; NULL: none */
 	ArrayBuildState *ads;
 } Sync;
@@ -86,7 +92,8 @@ typedef enum SyncEnd
 	SYNC_GIVEN_UP				/* failed for good */
 } SyncEnd;
 
-/* sync_stage.c: enter a stage at its beginning, ask its next page, understand the answer. */
+/* sync_stage.c: the first stage, enter a stage at its beginning, ask its next page, understand the answer. */
+extern void artery_sync_begin(Sync *sync);
 extern void artery_sync_enter(Sync *sync, SyncStage stage);
 extern void artery_sync_ask(Sync *sync);
 extern void artery_sync_answered(Sync *sync);

@@ -21,6 +21,9 @@ static ArteryStatement sync_step = {
 	"  FROM artery.sync_step($1, $2, $3, $4, $5, $6, $7)",
 	7, {TEXTOID, INT8OID, INT4OID, TEXTOID, JSONBOID, TIMESTAMPTZOID, INT4OID}, NULL
 };
+static ArteryStatement token_due = {
+	"SELECT artery.token_due($1, $2)", 2, {TEXTOID, BOOLOID}, NULL
+};
 static ArteryStatement finish_sync = {
 	"SELECT artery.sync_finish($1, $2, $3, $5, $4::jsonb, $6, $7)",
 	7, {TEXTOID, INT8OID, INT4OID, TEXTOID, DATEOID, TEXTARRAYOID, TEXTARRAYOID}, NULL
@@ -62,6 +65,7 @@ artery_sync_prepare(Sync *sync)
 	const ArteryTenant *tenant;
 	char	   *token;
 	char	   *app_secret;
+	Datum		values[2] = {CStringGetTextDatum(sync->tenant_id), BoolGetDatum(sync->only == SYNC_TOKEN)};
 
 	artery_transaction_begin(&scope, "artery: beginning a sync");
 	MemoryContextSwitchTo(sync->work);
@@ -78,6 +82,10 @@ artery_sync_prepare(Sync *sync)
 		sync->subject.app_id = tenant->settings.meta_app_id == NULL ? NULL :
 			artery_sync_keep(sync, tenant->settings.meta_app_id);
 		sync->subject.token = sync->credentials.token;
+		(void) artery_execute(&token_due, values, NULL, true, 1);
+		MemoryContextSwitchTo(sync->work);
+		if (sync->subject.app_id != NULL && app_secret != NULL && artery_field_bool(0, 1))
+			sync->app.token = artery_sync_keep(sync, psprintf("%s|%s", sync->subject.app_id, app_secret));
 	}
 	artery_transaction_commit(&scope);
 	MemoryContextSwitchTo(sync->work);
@@ -102,7 +110,7 @@ artery_sync_store(Sync *sync, const char *step, const Jsonb *parsed)
 	values[3] = CStringGetTextDatum(step);
 	values[4] = JsonbPGetDatum(parsed);
 	values[5] = TimestampTzGetDatum(sync->asked_at);
-	values[6] = Int32GetDatum(sync->days);
+	values[6] = Int32GetDatum(sync->only == SYNC_TOKEN ? 0 : sync->days);
 	artery_transaction_begin(&scope, "artery: storing a page from Meta");
 	(void) artery_execute(&sync_step, values, NULL, false, 1);
 	MemoryContextSwitchTo(sync->work);

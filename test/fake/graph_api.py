@@ -51,7 +51,7 @@ class Api:
     async def handle(self, request):
         params = {**request.query, **(await request.post() if request.method == "POST" else {})}
         entry = {"n": len(self.log) + 1, "at": self.graph.now(), "method": request.method, "path": request.path,
-                 "params": {name: value for name, value in params.items() if name != "access_token"},
+                 "params": {name: value for name, value in params.items() if name not in ("access_token", "input_token")},
                  "token_in_url": "access_token" in request.query,
                  "has_proof": "appsecret_proof" in params, "status": None, "fault": None,
                  "connection": (request.transport.get_extra_info("peername") or (None, None))[1]}
@@ -125,6 +125,8 @@ class Api:
             version, *path = request.path.strip("/").split("/")
             self.graph.check_version(version)
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if path == ["debug_token"]:
+                return 200, self.graph.debug_token(token, params.get("input_token")), {}
             self.graph.check_auth(token if scheme == "Bearer" else params.get("access_token"),
                                   params.get("appsecret_proof"))
             headers = {"X-Ad-Api-Version-Warning": "upgraded"} if version in UPGRADED_VERSIONS else {}
@@ -156,9 +158,13 @@ class Api:
                              params)
         if edge == "insights":
             return self.page(self.insights.rows(identifier, params), params)
+        if edge == "activities":
+            return self.page(self.graph.activities_of(identifier, float(params.get("since", 0)), fields), params)
         if edge == "minimum_budgets":
             currency = self.graph.find(identifier)["fields"]["currency"]
-            return {"data": [{"currency": currency, "min_daily_budget_imp": self.graph.minimum}]}
+            rows = [{"currency": name, "min_daily_budget_imp": self.graph.minimum * (1 if name == currency else 7),
+                     "min_daily_budget_high_freq": self.graph.minimum * 5} for name in ("XXX", currency)]
+            return self.page(rows, params)
         raise GraphError(2500, "Unknown path components: /" + edge)
 
     def page(self, rows, params):
@@ -208,9 +214,12 @@ class Api:
         if record is None:
             raise web.HTTPNotFound(text="no such object")
         given = await request.json()
+        actor = given.pop("actor", "A Person")
         record["spent_today"] = int(given.pop("spent_today", record["spent_today"]))
         record["fields"].update({name: value if value is None else str(value) for name, value in given.items()})
         record["fields"]["updated_time"] = self.graph.stamp()
+        if "daily_budget" in given:
+            self.graph.note_activity(record, actor, "ads_manager")
         return web.json_response(record["fields"])
 
     async def add_faults(self, request):

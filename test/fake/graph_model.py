@@ -63,6 +63,10 @@ class Graph:
     def reset(self):
         self.objects = {}
         self.insights = []
+        self.activities = []  # who changed a budget when, oldest first
+        self.app_id = "app"  # of those who write by the API
+        self.app_token = None  # what debug_token is asked with; None: any will do
+        self.token_facts = {}  # of debug_token's answer, instead of those of a token in order
         self.changes = []  # every value that was set, also to what it was
         self.clock_offset = 0.0
         self.tokens = None  # None: any token will do
@@ -146,7 +150,30 @@ class Graph:
             raise GraphError(17, "User request limit reached", 2446079)
         spent.append((now, points))
 
+    def debug_token(self, asker, token):
+        """What the app is told of a token."""
+        if asker is None or "|" not in asker or self.app_token not in (None, asker):
+            raise GraphError(190, "Invalid OAuth access token signature.", None, 400)
+        facts = {"is_valid": self.tokens is None or token in self.tokens, "expires_at": 0, "data_access_expires_at": 0,
+                 "type": "SYSTEM_USER", "app_id": self.app_id, "scopes": ["ads_management", "ads_read"],
+                 "granular_scopes": [{"scope": "ads_management"}, {"scope": "ads_read"}]}
+        return {"data": {**facts, **self.token_facts}}
+
     # reads
+
+    def note_activity(self, record, actor, app_id):
+        """As the account's activity log tells it."""
+        kind = {"adset": "update_ad_set_budget", "campaign": "update_campaign_budget"}.get(record["type"])
+        if kind is not None:
+            self.activities.append({"event_time": self.stamp(), "event_type": kind, "object_id": record["fields"]["id"],
+                                    "actor_name": actor, "application_id": app_id, "extra_data": "{}",
+                                    "account_id": record["fields"].get("account_id"), "at": self.now()})
+
+    def activities_of(self, identifier, since, fields):
+        """The newest first."""
+        account = self.find(identifier)["fields"]["account_id"]
+        return [{name: row[name] for name in fields or ("event_time", "event_type", "object_id") if name in row}
+                for row in reversed(self.activities) if row["account_id"] == account and row["at"] >= since]
 
     def read(self, identifier, fields):
         record = self.find(identifier)
@@ -196,6 +223,7 @@ class Graph:
             fields[name] = value
             if name == "daily_budget":
                 record["budget_edits"].append(self.now())
+                self.note_activity(record, "artery", self.app_id)
             if name == "status":
                 fields["effective_status"] = value
         fields["updated_time"] = self.stamp()

@@ -78,7 +78,7 @@ query(q{SELECT artery.register_ad('acme', 'a3', 'c2', 's3', 's3', first_seen => 
 
 my $job = sync('acme');
 poll_until(sub { outcome($job) eq 'completed' }, 'a sync is done by the worker');
-is(paths(), 'GET act_1 GET act_1/campaigns GET act_1/adsets GET act_1/ads GET act_1/insights', 'it asks one thing after the other');
+is(paths(), join(' ', map { "GET act_1$_" } '', qw(/minimum_budgets /campaigns /adsets /ads /activities /insights)), 'it asks one thing after the other');
 is(query("SELECT account_id, currency, time_zone, account_status, min_daily_budget, amount_spent FROM artery.ad_account
 	WHERE tenant_id = 'acme'"), '1|USD|America/New_York|1|1.05|1234.56', 'the account is known, minor units are amounts');
 is(query("SELECT string_agg(concat_ws(' ', budget_owner_id, owner_type, campaign_id, budget_type, coalesce(budget::text, '-'), minimum,
@@ -105,7 +105,7 @@ is(query("SELECT string_agg(concat_ws(' ', budget_owner_id, spend_today), ',' OR
 is(query("SELECT count(*), min(budget), max(budget) FROM artery.budget_observation WHERE tenant_id = 'acme'"), '3|20.00|500.00',
 	'daily budgets are observed');
 is(query("SELECT count(*) FROM artery.v_alerts WHERE tenant_id = 'acme'"), '0', 'there is nothing to tell anybody');
-is(join(' ', map { result($job, $_) } qw(campaigns adsets ads ad_days skipped requests)), '3 4 4 4 0 5', 'the job tells what it read');
+is(join(' ', map { result($job, $_) } qw(campaigns adsets ads ad_days skipped requests)), '3 4 4 4 0 7', 'the job tells what it read');
 
 # Again: what did not change is not written again; what changed by hand is observed.
 $fake->control('PATCH', 'objects/s1', { daily_budget => '15000' });
