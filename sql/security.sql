@@ -32,6 +32,7 @@ $$;
 GRANT EXECUTE ON FUNCTION artery.now() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION artery.tenant_visible(text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION artery.setting_definitions() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION artery.rule_advice(text) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION artery.merge_stages(jsonb, jsonb) TO PUBLIC;
 
 -- Monitoring: numbers and states, no personal data.
@@ -47,7 +48,7 @@ BEGIN
          WHERE c.relnamespace = 'artery'::pg_catalog.regnamespace AND c.relkind = 'v'
            AND c.relname = ANY (ARRAY['v_job_queue_health', 'v_failed_jobs', 'v_rate_limit_status',
                                       'v_job_performance_by_tenant', 'v_attribution_recovery_rate',
-                                      'v_campaign_activity_summary', 'v_pending_changes', 'v_recent_budget_changes',
+                                      'v_campaign_activity_summary', 'v_pending_changes', 'v_failed_changes', 'v_recent_budget_changes',
                                       'v_safety_check_failures'])
     LOOP
         EXECUTE pg_catalog.format('GRANT SELECT ON %s TO pg_monitor', v_view);

@@ -424,7 +424,8 @@ SELECT c.tenant_id, c.change_id, c.campaign_id, c.adset_id, c.ad_id, c.budget_ow
        c.old_value, c.new_value, c.requested_value, c.reached_value, s.steps_done,
        round(100 * ((c.reached_value ->> 'budget')::numeric - s.start_budget)
              / nullif((c.new_value ->> 'budget')::numeric - s.start_budget, 0), 1) AS progress_percent,
-       c.blocked_rule, c.blocked_detail, c.next_allowed_at, c.run_at, c.attempt, c.failures, c.last_error,
+       c.blocked_rule, c.blocked_detail, c.next_allowed_at, artery.rule_advice(c.blocked_rule) AS advice,
+       c.run_at, c.attempt, c.failures, c.last_error,
        c.ml_confidence, c.reason, c.triggered_by, c.safety_override, c.approved_by, c.approved_at, c.rollback_of,
        c.created_at, artery.now() - c.created_at AS age
   FROM artery.ad_change c
@@ -436,7 +437,7 @@ SELECT c.tenant_id, c.change_id, c.campaign_id, c.adset_id, c.ad_id, c.budget_ow
  WHERE artery.tenant_visible(c.tenant_id)
    AND c.state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'unknown']);
 COMMENT ON VIEW artery.v_pending_changes IS
-'Open changes: what waits for approval, for its time, for the guard (rule, numbers, when it can pass), and how far a ramp has come.';
+'Open changes: what waits for approval, for its time, for the guard (rule, numbers, when it can pass, what to do about it), and how far a ramp has come.';
 
 CREATE OR REPLACE VIEW artery.v_failed_changes WITH (security_barrier) AS
 SELECT c.tenant_id, c.change_id, c.campaign_id, c.target_id, c.change_type, c.old_value, c.new_value, c.reached_value,

@@ -151,6 +151,13 @@ BEGIN
     END IF;
     UPDATE artery.tenant t SET settings = v_settings, updated_at = artery.now()
      WHERE t.tenant_id = configure_tenant.tenant_id;
+    -- What other settings held back may pass now.
+    PERFORM artery.judge_again(tenant_id, ARRAY(
+        SELECT r.rule FROM (VALUES ('rate_limit', ARRAY['rate_limit_per_hour']), ('owner_limit', ARRAY['owner_changes_per_hour']),
+            ('velocity', ARRAY['velocity_percent', 'velocity_window_hours']), ('owner_cap', ARRAY['min_budget', 'max_budget']),
+            ('tenant_cap', ARRAY['daily_budget', 'daily_budget_tolerance_percent']), ('learning', ARRAY['hold_while_learning']),
+            ('account', ARRAY['meta_ad_account_id']), ('currency', ARRAY['currency'])) r (rule, keys)
+         WHERE settings ?| r.keys));
     RETURN v_settings;
 END
 $$;

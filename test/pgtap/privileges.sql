@@ -24,7 +24,7 @@ SELECT is_empty($$
      WHERE n.nspname = 'artery' AND a.grantee = 0 $$, 'PUBLIC has no right on the schema');
 SELECT set_eq($$
     SELECT name FROM functions f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a WHERE a.grantee = 0 $$,
-    ARRAY['now', 'tenant_visible', 'setting_definitions', 'merge_stages'],
+    ARRAY['now', 'tenant_visible', 'setting_definitions', 'rule_advice', 'merge_stages'],
     'PUBLIC may execute only what views and policies call');
 
 -- Functions
@@ -133,7 +133,7 @@ SELECT set_eq($$
     SELECT c.relname::text FROM pg_class c, aclexplode(c.relacl) a
      WHERE c.relnamespace = 'artery'::regnamespace AND a.grantee = 'pg_monitor'::regrole $$,
     ARRAY['v_job_queue_health', 'v_failed_jobs', 'v_rate_limit_status', 'v_job_performance_by_tenant',
-          'v_attribution_recovery_rate', 'v_campaign_activity_summary', 'v_pending_changes', 'v_recent_budget_changes',
+          'v_attribution_recovery_rate', 'v_campaign_activity_summary', 'v_pending_changes', 'v_failed_changes', 'v_recent_budget_changes',
           'v_safety_check_failures'],
     'pg_monitor reads health views and nothing else');
 SELECT set_eq($$

@@ -129,6 +129,16 @@ SELECT pg_temp.try(:'up_5');
 SELECT pg_temp.cap('cap_10', 'STATUS_CHANGE', '{"status": "ACTIVE"}') AS activate \gset
 SELECT pg_temp.try(:'activate', '{"status": "PAUSED"}');
 SELECT rule, numbers FROM pg_temp.stand(:'activate');
+-- It says what to do; an override lifts the velocity only; and other settings have it judged again at once.
+SELECT advice FROM artery.v_pending_changes WHERE change_id = :'activate';
+SELECT artery.queue_ad_change('owner_cap', 'ccap_9', 'BUDGET_INCREASE', NULL, '{"budget": 200}', 'test', adset_id => 'cap_9', safety_override => true) AS over \gset
+SELECT artery.approve_ad_change('owner_cap', :'over', 'anna', 'sale');
+SELECT pg_temp.try(:'over');
+SELECT rule, numbers FROM pg_temp.stand(:'over');
+SELECT run_at > artery.moment() AS waits FROM artery.ad_change WHERE change_id = :'over';
+SELECT artery.configure_tenant('owner_cap', '{"daily_budget": 2000}') ->> 'daily_budget';
+SELECT run_at <= artery.moment() AS at_once FROM artery.ad_change WHERE change_id = :'over';
+SELECT artery.cancel_ad_change('owner_cap', :'over', 'anna');
 -- A reallocation passes in the end, one after the other: decreases first.
 SELECT artery.configure_tenant('owner_cap', '{"daily_budget_tolerance_percent": 0, "daily_budget": 880}') ->> 'daily_budget';
 UPDATE artery.ad_change SET state = 'completed' WHERE tenant_id = 'owner_cap';

@@ -177,6 +177,17 @@ is(alerts('token'), '', 'and stops nobody');
 $change = change('token', "t$n", 110, 111);
 poll_until(sub { state_of($node, $change) eq 'completed' }, 'changes go on');
 
+# A yen has no hundredth: neither written nor read as one.
+$n = ++$account;
+$fake->control('POST', 'objects', [ { type => 'account', id => $n, currency => 'JPY' }, { type => 'campaign', id => "c$n", account_id => $n },
+	{ type => 'adset', id => "s$n", campaign_id => "c$n", account_id => $n, daily_budget => '10000', lifetime_budget => '0' } ]);
+add_tenant($node, 'yen', meta_ad_account_id => "act_$n", currency => 'JPY');
+sync('yen');
+is(query("SELECT budget, minimum FROM artery.budget_owner WHERE tenant_id = 'yen' AND budget_owner_id = 's$n'"), '10000|100', 'yen are read as they are');
+$change = change('yen', "s$n", 10000, 11000);
+poll_until(sub { state_of($node, $change) eq 'completed' }, 'a change in yen is sent');
+is_deeply([ $fake->changes("s$n") ], [11000], 'as they are');
+
 # An object that is not what it was: the account is read anew.
 $n = new_account('gone');
 sync('gone');
