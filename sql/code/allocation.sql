@@ -60,6 +60,17 @@ AS 'MODULE_PATHNAME', 'artery_select_budget';
 COMMENT ON FUNCTION artery.select_budget_units(jsonb, numeric, jsonb, bigint, text, float8, integer) IS
 'select_budget for a currency with that many decimal places.';
 
+CREATE OR REPLACE FUNCTION artery.select_budget_units(
+    ad_states jsonb[], total_budget numeric, creative_dna_scores jsonb, seed bigint, model text, max_change float8,
+    digits integer,
+    OUT ad_id text, OUT current_budget numeric, OUT recommended_budget numeric, OUT change_percentage float8,
+    OUT confidence float8, OUT reason text, OUT metrics jsonb)
+RETURNS SETOF record
+LANGUAGE C VOLATILE PARALLEL SAFE ROWS 20
+AS 'MODULE_PATHNAME', 'artery_select_budget';
+COMMENT ON FUNCTION artery.select_budget_units(jsonb[], numeric, jsonb, bigint, text, float8, integer) IS
+'The same for states in an array, which takes less to make of thousands of them.';
+
 CREATE OR REPLACE FUNCTION artery.explain_budget(
     ad_state jsonb, wanted numeric, max_change float8 DEFAULT NULL,
     OUT ad_id text, OUT current_budget numeric, OUT recommended_budget numeric, OUT change_percentage float8,
@@ -450,7 +461,7 @@ BEGIN
     WITH inputs AS MATERIALIZED (
         SELECT i.* FROM artery.decision_inputs(store_allocation.tenant_id, store_allocation.as_of, v_model, v_direct) i
     ), decided AS (
-        SELECT s.* FROM (SELECT jsonb_agg(i.inputs ORDER BY i.ad_id) AS states FROM inputs i) a
+        SELECT s.* FROM (SELECT array_agg(i.inputs ORDER BY i.ad_id) AS states FROM inputs i) a
           CROSS JOIN LATERAL artery.select_budget_units(
               a.states, store_allocation.total_budget, NULL, store_allocation.seed, v_model, NULL, v_digits) s
          WHERE a.states IS NOT NULL

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "utils/array.h"
 #include "utils/jsonb.h"
 
 #include "decide/blended.h"
@@ -73,6 +74,9 @@ typedef struct AdCase
  * long as the ads.
  */
 extern AdCase *artery_ad_cases_read(Jsonb *ad_states, int digits, int *n);
+
+/* The same for an array of the server's. */
+extern AdCase *artery_ad_cases_read_array(ArrayType *ad_states, int digits, int *n);
 
 /* The same for one object. */
 extern void artery_ad_case_read(Jsonb *state, int digits, AdCase *ad);

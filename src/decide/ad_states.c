@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
@@ -120,6 +121,38 @@ artery_ad_cases_read(Jsonb *ad_states, int digits, int *n)
 					 errmsg("element %d of ad_states is not an object", i + 1)));
 		read_object(&reader, (JsonbContainer *) (base + INTALIGN(start)), &ads[i]);
 	}
+	check_repeated(ads, *n);
+	return ads;
+}
+
+AdCase *
+artery_ad_cases_read_array(ArrayType *ad_states, int digits, int *n)
+{
+	Size		ids = ARR_SIZE(ad_states);
+	Reader		reader;
+	AdCase	   *ads;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			i;
+
+	deconstruct_array(ad_states, JSONBOID, -1, false, TYPALIGN_INT, &elements, &nulls, n);
+	ads = palloc_extended((*n + 1) * sizeof(AdCase), MCXT_ALLOC_HUGE);
+	/* what is stored compressed grows */
+	for (i = 0; i < *n; i++)
+	{
+		Jsonb	   *state = nulls[i] ? NULL : DatumGetJsonbP(elements[i]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (state == NULL || !JB_ROOT_IS_OBJECT(state))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("element %d of ad_states is not an object", i + 1)));
+		elements[i] = JsonbPGetDatum(state);
+		ids += VARSIZE(state);
+	}
+	open_reader(&reader, digits, ids);
+	for (i = 0; i < *n; i++)
+		read_object(&reader, &DatumGetJsonbP(elements[i])->root, &ads[i]);
 	check_repeated(ads, *n);
 	return ads;
 }

@@ -9,6 +9,8 @@
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -66,7 +68,10 @@ artery_select_budget(PG_FUNCTION_ARGS)
 	selection.total = artery_amount_units(PG_GETARG_NUMERIC(1), selection.digits, AMOUNT_NEAREST, "total_budget");
 	selection.seed = PG_ARGISNULL(3) ? artery_random_fresh_seed() : PG_GETARG_INT64(3);
 	selection.max_change = read_max_change(fcinfo, 5);
-	selection.ads = artery_ad_cases_read(PG_GETARG_JSONB_P(0), selection.digits, &selection.n);
+	if (get_fn_expr_argtype(fcinfo->flinfo, 0) == JSONBARRAYOID)
+		selection.ads = artery_ad_cases_read_array(PG_GETARG_ARRAYTYPE_P(0), selection.digits, &selection.n);
+	else
+		selection.ads = artery_ad_cases_read(PG_GETARG_JSONB_P(0), selection.digits, &selection.n);
 	if (!PG_ARGISNULL(2))
 		artery_ad_cases_apply_dna(selection.ads, selection.n, PG_GETARG_JSONB_P(2));
 	if (selection.n < MANY_ROWS)
