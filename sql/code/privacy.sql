@@ -356,3 +356,109 @@ SELECT r.tenant_id, (r.at AT TIME ZONE coalesce(t.settings ->> 'time_zone', 'UTC
  GROUP BY 1, 2, 3;
 COMMENT ON VIEW artery.v_consent IS
 'Per tenant, day (of the ad account''s time zone) and kind (click, conversion): how many visitors agreed to be recognised, refused, or were not asked, and of how many device data is kept. The others can be attributed by a click id only.';
+
+CREATE OR REPLACE FUNCTION artery.clear_device_slice(
+    table_name text, time_column text, tenant_id text, INOUT since timestamptz, until timestamptz, INOUT batch bigint)
+RETURNS record
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- What tells one device from another; kinds of device, systems and browsers may stay for the statistics.
+    v_columns text[] := ARRAY(
+        SELECT c FROM unnest(ARRAY['fbp', 'ip_address', 'user_agent', 'screen_width', 'screen_height', 'timezone', 'timezone_offset',
+                                   'fingerprint_hash', 'hardware_key', 'agent_key']) c
+         WHERE c = ANY (artery.personal_columns(table_name)));
+    v_rows    bigint;
+    v_step    timestamptz;
+BEGIN
+    IF since = '-infinity' THEN
+        EXECUTE format('SELECT min(x.%1$I) - interval ''1 second'' FROM artery.%2$I x WHERE x.tenant_id = $1 AND x.%1$I > ''-infinity''',
+                       time_column, table_name)
+           INTO since USING tenant_id;
+        since := coalesce(since, until);
+    END IF;
+    -- An hour at a time, by the index of arrival.
+    WHILE since < until AND batch > 0 LOOP
+        v_step := least(since + interval '1 hour', until);
+        EXECUTE format('UPDATE artery.%1$I x SET %2$s WHERE x.tenant_id = $1 AND x.%3$I > $2 AND x.%3$I <= $4 AND num_nonnulls(%4$s) > 0',
+                       table_name, (SELECT string_agg(format('%I = NULL', c), ', ') FROM unnest(v_columns) c), time_column,
+                       (SELECT string_agg(format('x.%I', c), ', ') FROM unnest(v_columns) c))
+            USING tenant_id, since, until, v_step;
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        batch := batch - v_rows;
+        since := v_step;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION artery.clear_device_slice(text, text, text, timestamptz, timestamptz, bigint) IS
+'Clear the device data of a tenant''s clicks or conversions that came in within a range of time, until about a batch is done; returns up to where, and what is left of the batch.';
+
+CREATE OR REPLACE FUNCTION artery.clear_device_data(batch integer DEFAULT 5000)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_days   integer := current_setting('artery.retention_device_data')::integer;
+    v_left   bigint := batch;
+    v_tenant text;
+    v_until  timestamptz;
+    v_mark   artery.device_data_mark;
+BEGIN
+    PERFORM artery.require_unbound_role();
+    IF coalesce(batch, 0) NOT BETWEEN 1 AND 100000 THEN
+        RAISE EXCEPTION 'batch must be between 1 and 100000' USING ERRCODE = '22023';
+    END IF;
+    FOR v_tenant IN SELECT t.tenant_id FROM artery.tenant t WHERE v_days > 0 ORDER BY t.tenant_id LOOP
+        EXIT WHEN v_left <= 0;
+        v_until := artery.now() - v_days * interval '24 hours'
+                   - (artery.effective_settings(v_tenant) ->> 'click_window_days')::float8 * interval '24 hours';
+        SELECT m.* INTO v_mark FROM artery.device_data_mark m WHERE m.tenant_id = v_tenant;
+        IF NOT FOUND THEN
+            v_mark := ROW(v_tenant, '-infinity', '-infinity');
+        END IF;
+        CONTINUE WHEN v_mark.clicks_until >= v_until AND v_mark.conversions_until >= v_until;
+        SELECT s.since, s.batch INTO v_mark.clicks_until, v_left
+          FROM artery.clear_device_slice('click_tracking', 'tracked_at', v_tenant, v_mark.clicks_until, v_until, v_left) s;
+        SELECT s.since, s.batch INTO v_mark.conversions_until, v_left
+          FROM artery.clear_device_slice('conversion_tracking', 'attributed_at', v_tenant, v_mark.conversions_until, v_until, v_left) s;
+        INSERT INTO artery.device_data_mark AS m VALUES (v_mark.*)
+        ON CONFLICT ON CONSTRAINT device_data_mark_pkey DO UPDATE
+           SET clicks_until = EXCLUDED.clicks_until, conversions_until = EXCLUDED.conversions_until;
+    END LOOP;
+    RETURN least(batch, batch - v_left);
+END
+$$;
+COMMENT ON FUNCTION artery.clear_device_data(integer) IS
+'Clear addresses, agents, screens, time zones and fingerprints of clicks and conversions that came in longer ago than artery.retention_device_data and the tenant''s window, about a batch at a time; returns how many rows. The worker does it through purge().';
+
+CREATE OR REPLACE VIEW artery.v_personal_data WITH (security_barrier) AS
+SELECT p.tenant_id, p.table_name, p.what, p.rows, p.oldest, p.setting,
+       nullif(current_setting(p.setting, true), '0')::integer AS kept_days
+  FROM (SELECT c.tenant_id, 'click_tracking' AS table_name, 'device data' AS what, count(*) AS rows, min(c.tracked_at) AS oldest,
+               'artery.retention_device_data' AS setting
+          FROM artery.click_tracking c
+         WHERE num_nonnulls(c.fbp, c.ip_address, c.user_agent, c.screen_width, c.timezone, c.fingerprint_hash) > 0 GROUP BY 1
+        UNION ALL
+        SELECT c.tenant_id, 'click_tracking', 'click ids and addresses of pages', count(*), min(c.click_timestamp), 'artery.retention_clicks'
+          FROM artery.click_tracking c WHERE num_nonnulls(c.fbclid, c.gclid, c.fbc, c.landing_page_url, c.referrer_url) > 0 GROUP BY 1
+        UNION ALL
+        SELECT c.tenant_id, 'conversion_tracking', 'device data', count(*), min(c.attributed_at), 'artery.retention_device_data'
+          FROM artery.conversion_tracking c
+         WHERE num_nonnulls(c.ip_address, c.user_agent, c.screen_width, c.timezone, c.fingerprint_hash) > 0 GROUP BY 1
+        UNION ALL
+        SELECT c.tenant_id, 'conversion_tracking', 'contact, fbclid, raw data', count(*), min(c.conversion_timestamp), NULL
+          FROM artery.conversion_tracking c WHERE num_nonnulls(c.crm_contact_id, c.fbclid, c.raw_data) > 0 GROUP BY 1
+        UNION ALL
+        SELECT e.tenant_id, 'contact_evidence', 'contacts and their traces', count(*), min(e.seen_at), 'artery.retention_evidence'
+          FROM artery.contact_evidence e GROUP BY 1
+        UNION ALL
+        SELECT d.tenant_id, 'deal', 'contact', count(*), min(d.updated_at), NULL
+          FROM artery.deal d WHERE d.crm_contact_id IS NOT NULL GROUP BY 1
+        UNION ALL
+        SELECT w.tenant_id, 'webhook_event', 'what HubSpot sent', count(*), min(w.received_at), 'artery.retention_webhook_events'
+          FROM artery.webhook_event w WHERE NOT w.payload ? 'erased' GROUP BY 1) p
+ WHERE artery.tenant_visible(p.tenant_id);
+COMMENT ON VIEW artery.v_personal_data IS
+'Where personal data lies: rows per tenant, table and kind, the oldest of them, and the setting (in days) that removes them; NULL: they stay until the person is erased. Reads the tables whole.';

@@ -97,6 +97,9 @@ BEGIN
         deleted := artery.purge_cron_log(artery.now() - v_days * interval '1 day', batch);
         RETURN NEXT;
     END IF;
+    table_name := 'device data';
+    deleted := artery.clear_device_data(batch);
+    RETURN NEXT;
     -- Starts count for an hour; the limit looks back no further.
     table_name := 'job_rate_limit_tracker';
     deleted := artery.purge_before('job_rate_limit_tracker', 'started_at', NULL, artery.now() - interval '2 hours', batch);

@@ -51,6 +51,8 @@ CREATE INDEX conversion_tracking_unattributed ON artery.conversion_tracking (ten
     WHERE attribution_method = 'unattributed';
 CREATE INDEX conversion_tracking_by_deal ON artery.conversion_tracking (tenant_id, crm_deal_id)
     WHERE crm_deal_id IS NOT NULL;
+-- For clearing device data by age; costs next to nothing.
+CREATE INDEX conversion_tracking_by_time ON artery.conversion_tracking USING brin (attributed_at);
 COMMENT ON TABLE artery.conversion_tracking IS
 'Conversions and the clicks that earned them. INSERT and COPY attribute like attribute_conversion; leave attributed_at and the result columns out.';
 COMMENT ON COLUMN artery.conversion_tracking.conversion_value IS 'In the account''s currency.';

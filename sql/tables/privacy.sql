@@ -19,6 +19,16 @@ CREATE TABLE artery.erased_identity (
 COMMENT ON TABLE artery.erased_identity IS
 'Tombstones: contacts, e-mail hashes and deals that were erased, as salted hashes. What comes in of them later is not kept.';
 
+-- One row: up to where a tenant's device data has been cleared by age.
+CREATE TABLE artery.device_data_mark (
+    tenant_id         text NOT NULL,
+    clicks_until      timestamptz NOT NULL,
+    conversions_until timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id)
+);
+COMMENT ON TABLE artery.device_data_mark IS
+'Clicks with tracked_at, and conversions with attributed_at, up to here have no device data any more: see artery.retention_device_data.';
+
 -- One row: an erasure, as it was done.
 CREATE TABLE artery.erasure_log (
     tenant_id    text NOT NULL,

@@ -120,6 +120,9 @@ define_retention_settings(void)
 					 &artery_settings.retention_clicks, 90);
 	define_retention("artery.retention_cron_log", "Age of what pg_cron logged of artery's schedules.",
 					 &artery_settings.retention_cron_log, 0);
+	define_retention("artery.retention_device_data",
+					 "Age of addresses, agents, screens and fingerprints in clicks and conversions, beyond the tenant's click_window_days.",
+					 &artery_settings.retention_device_data, 7);
 	define_retention("artery.retention_evidence", "Age of what landing pages knew of a contact.",
 					 &artery_settings.retention_evidence, 90);
 	define_retention("artery.retention_job_history", "Age of the history of jobs.",

@@ -25,6 +25,7 @@ typedef struct ArterySettings
 	int			click_partition_days;
 	int			retention_clicks;
 	int			retention_cron_log;
+	int			retention_device_data;
 	int			retention_evidence;
 	int			retention_job_history;
 	int			retention_webhook_events;

@@ -106,3 +106,29 @@ SELECT count(*) AS common FROM artery.attribution_value c JOIN artery.attributio
 -- Fingerprints stay as they are given, for pages and CRMs make them too.
 SELECT count(DISTINCT fingerprint_hash) AS fingerprints, bool_and(fingerprint_hash = artery.fingerprint(1920, NULL, 'UTC', NULL, NULL, NULL, NULL)) AS as_made
   FROM artery.click_tracking WHERE tenant_id IN ('privacy_c', 'privacy_d');
+
+-- Device data goes by age: 7 days (and the window of 7) after it came in; what statistics need stays.
+SELECT artery.add_tenant('privacy_e') \g /dev/null
+BEGIN;
+SET LOCAL artery.clock_offset = -1300000;      -- 15 days and an hour ago
+SELECT artery.track_click('privacy_e', 'c', 'a', 'old', fbclid => 'FB', fbp => 'p', ip_address => '203.0.113.5', user_agent => 'Mozilla/5.0 (Windows NT 10.0) Firefox/125.0',
+           screen_width => 1, timezone => 'UTC') \g /dev/null
+SELECT success FROM artery.attribute_conversion('privacy_e', 'old', 'lead', ip_address => '203.0.113.5', user_agent => 'UA', crm_contact_id => 'c', raw_data => '{}') \g /dev/null
+COMMIT;
+BEGIN;
+SET LOCAL artery.clock_offset = -1100000;      -- 12 days and 17 hours ago
+SELECT artery.track_click('privacy_e', 'c', 'a', 'newer', ip_address => '203.0.113.5') \g /dev/null
+SELECT success FROM artery.attribute_conversion('privacy_e', 'newer', 'lead', ip_address => '203.0.113.5') \g /dev/null
+COMMIT;
+SELECT table_name, what, rows, extract(day FROM artery.now() - oldest) AS days, setting, kept_days FROM artery.v_personal_data WHERE tenant_id = 'privacy_e' ORDER BY 1, 2;
+SELECT artery.clear_device_data(0);
+SELECT artery.clear_device_data(100000) >= 2 AS cleared;
+SELECT click_id, num_nonnulls(fbp, ip_address, user_agent, screen_width, timezone, fingerprint_hash, hardware_key, agent_key) AS device, fbclid, device_type, os, browser
+  FROM artery.click_tracking WHERE tenant_id = 'privacy_e' ORDER BY 1;
+SELECT conversion_id, num_nonnulls(ip_address, user_agent) AS device, crm_contact_id FROM artery.conversion_tracking WHERE tenant_id = 'privacy_e' ORDER BY 1;
+SELECT artery.clear_device_data() AS cleared;
+SELECT table_name, what, rows, extract(day FROM artery.now() - oldest) AS days FROM artery.v_personal_data WHERE tenant_id = 'privacy_e' ORDER BY 1, 2;
+-- The purge does it; a click of that age that comes in late has its own days.
+SELECT deleted FROM artery.purge() WHERE table_name = 'device data';
+SELECT artery.track_click('privacy_e', 'c', 'a', 'late', ip_address => '203.0.113.5', click_timestamp => artery.now() - interval '30 days') \g /dev/null
+SELECT artery.clear_device_data() AS cleared;
