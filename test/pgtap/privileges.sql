@@ -97,8 +97,10 @@ SELECT is_empty($$
             OR NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polqual IS NOT NULL AND p.polwithcheck IS NOT NULL)
             OR EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner)) $$,
     'partitions have the owner and the policy of their table, and nobody else any right on them');
-SELECT is((SELECT count(DISTINCT (SELECT array_agg(regexp_replace(pg_get_indexdef(x.indexrelid), 'click_tracking_(\d+|other)', 'T', 'g') ORDER BY 1)
-                                    FROM pg_index x WHERE x.indrelid = i.inhrelid))
+SELECT is((SELECT count(DISTINCT (SELECT array_agg(d.text ORDER BY d.text)
+                                    FROM pg_index x CROSS JOIN LATERAL (
+                                         SELECT regexp_replace(pg_get_indexdef(x.indexrelid), 'click_tracking_(\d+|other)', 'T', 'g')) d (text)
+                                   WHERE x.indrelid = i.inhrelid))
              FROM pg_inherits i WHERE i.inhparent = 'artery.click_tracking'::regclass), 1::bigint, 'all partitions have the same indexes');
 
 -- Every view needs nothing but SELECT on it.
