@@ -68,8 +68,8 @@ SELECT day, conversions, conversions_without_id, recovered, recovery_rate,
        expected_right = (SELECT round(sum(c.attribution_confidence)::numeric, 1) FROM artery.conversion_tracking c
                           WHERE c.tenant_id = 'late_a' AND c.success AND c.conversion_timestamp::date = day) AS expected_as_stated
   FROM artery.v_attribution_recovery_rate WHERE tenant_id = 'late_a' ORDER BY day;
--- Fractions of a day's conversions: none counts more than once, whoever gets it.
-SELECT v.day, sum(v.credit) <= k.conversions AS at_most_once, sum(v.credit) > 0.9 * k.conversions AS nearly_all
+-- Fractions of a day's conversions, kept with four digits: none counts more than once, whoever gets it.
+SELECT v.day, sum(v.credit) <= k.conversions + 0.001 AS at_most_once, sum(v.credit) > 0.9 * k.conversions AS nearly_all
   FROM artery.v_ad_credit v
   JOIN (SELECT conversion_timestamp::date AS day, count(*) AS conversions FROM artery.conversion_tracking WHERE tenant_id = 'late_a' GROUP BY 1) k
     ON k.day = v.day
