@@ -13,11 +13,11 @@
 # Connects by PGHOST, PGPORT, PGUSER, PGDATABASE; artery must be installed there.
 #   SEED (1)
 #   HABITS (usual)  varied: each market has habits of its own, see market.h
-#   MEMORY (200 12 2), TABLES (10 1 1)  runs of the small, medium and large tenant
+#   MEMORY (400 20 3), TABLES (10 1 1)  runs of the small, medium and large tenant
 set -euo pipefail
 
 habits=${HABITS:-usual}
-read -r -a memory <<<"${MEMORY:-200 12 2}"
+read -r -a memory <<<"${MEMORY:-400 20 3}"
 read -r -a tables <<<"${TABLES:-10 1 1}"
 here=$(cd "$(dirname "$0")/../.." && pwd)
 seed=${SEED:-1}
