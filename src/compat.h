@@ -76,4 +76,7 @@ extern void artery_begin_many_rows(FunctionCallInfo fcinfo, int kilobytes);
 /* Does the role own the database, or is it a superuser? */
 extern bool artery_owns_database(Oid database, Oid role);
 
+/* The same of an extension. */
+extern bool artery_owns_extension(Oid extension, Oid role);
+
 #endif							/* ARTERY_COMPAT_H */

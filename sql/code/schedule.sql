@@ -21,7 +21,8 @@ BEGIN
     IF v_ads = 0 THEN
         RETURN 'no ads';
     END IF;
-    RETURN format('allocated %s to %s ads', v_amount, v_ads);
+    RETURN format('allocated %s to %s ads', v_amount, v_ads)
+           || CASE WHEN (artery.effective_settings(tenant_id) ->> 'shadow')::boolean THEN ', in shadow' ELSE '' END;
 END
 $$;
 COMMENT ON FUNCTION artery.run_scheduled_allocation(text) IS
@@ -96,6 +97,24 @@ END
 $$;
 COMMENT ON FUNCTION artery.schedule_allocation(text, text) IS
 'Allocate a tenant''s budgets on a cron schedule (for example ''0 * * * *''); again replaces the schedule. Returns pg_cron''s job id.';
+
+CREATE OR REPLACE FUNCTION artery.forget_schedules()
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_jobs bigint := 0;
+BEGIN
+    IF to_regclass('cron.job') IS NOT NULL THEN
+        EXECUTE 'SELECT count(cron.unschedule(j.jobid)) FROM cron.job j '
+                'WHERE j.database = current_database() AND j.command LIKE ''SELECT artery.%''' INTO v_jobs;
+    END IF;
+    RETURN v_jobs;
+END
+$$;
+COMMENT ON FUNCTION artery.forget_schedules() IS
+'Take all schedules of artery''s functions out of pg_cron, where it is in this database; returns how many. DROP EXTENSION does so first: they would fail for ever.';
 
 CREATE OR REPLACE FUNCTION artery.unschedule_allocation(tenant_id text)
 RETURNS boolean

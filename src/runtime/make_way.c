@@ -8,7 +8,8 @@
  * them the launcher starts it again, if there is still a database for it.
  *
  * Only for those who could do the command: nobody else shall be able to disturb
- * the worker. Also wakes the worker when the extension is created or updated.
+ * the worker. Also wakes the worker when the extension is created or updated, and
+ * takes its schedules out of pg_cron before it is dropped, in the same transaction.
  */
 #include "artery.h"
 
@@ -16,6 +17,7 @@
 
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
@@ -25,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "runtime/clock.h"
+#include "runtime/dbtx.h"
 #include "runtime/make_way.h"
 #include "runtime/shmem.h"
 
@@ -39,6 +42,8 @@ static void on_utility(PlannedStmt *statement, const char *query, bool read_only
 					   QueryCompletion *completion);
 static const char *database_to_clear(Node *node);
 static bool is_own_extension(Node *node);
+static bool drops_own_extension(Node *node);
+static void forget_schedules(void);
 static pg_noinline int ask_to_leave(const char *database);
 static void wait_until_gone(int index);
 static void let_return(int code, Datum index);
@@ -66,6 +71,8 @@ on_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUti
 	volatile bool wakes = is_own_extension(statement->utilityStmt);
 	volatile int index = database == NULL ? -1 : ask_to_leave(database);
 
+	if (drops_own_extension(statement->utilityStmt))
+		forget_schedules();
 	if (index < 0)
 		pass_on(statement, query, read_only, context, params, environment, receiver, completion);
 	else
@@ -123,6 +130,35 @@ is_own_extension(Node *node)
 	if (IsA(node, AlterExtensionStmt))
 		return strcmp(((AlterExtensionStmt *) node)->extname, "artery") == 0;
 	return false;
+}
+
+static bool
+drops_own_extension(Node *node)
+{
+	ListCell   *cell;
+
+	if (!IsA(node, DropStmt) || ((DropStmt *) node)->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach(cell, ((DropStmt *) node)->objects)
+	{
+		if (strcmp(strVal(lfirst(cell)), "artery") == 0)
+			return OidIsValid(get_extension_oid("artery", true));
+	}
+	return false;
+}
+
+/* For the owner only: anybody else's command will fail, and shall have done nothing on the way. */
+static void
+forget_schedules(void)
+{
+	static ArteryStatement statement = {"SELECT artery.forget_schedules()", 0, {0}, NULL};
+	ArteryScope scope;
+
+	if (!artery_owns_extension(get_extension_oid("artery", false), GetUserId()))
+		return;
+	artery_scope_enter(&scope);
+	(void) artery_execute(&statement, NULL, NULL, false, 0);
+	artery_scope_leave(&scope);
 }
 
 /* Ask the database's worker to leave; returns its slot, -1 if there is none or the user may not. */

@@ -66,5 +66,31 @@ is($node->safe_psql('postgres', q{SELECT sum(recommended_budget) FROM artery.bud
 
 is($node->safe_psql('postgres', q{SELECT artery.unschedule_allocation('acme')}), 't', 'unscheduled');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), '0', 'no job is left');
+
+# A tenant in shadow mode: the schedule decides, and proposes nothing.
+$node->safe_psql('postgres', q{SELECT artery.configure_tenant('acme', '{"shadow": true, "daily_budget": 300}')});
+is($node->safe_psql('postgres', q{SELECT artery.run_scheduled_allocation('acme')}), 'allocated 300.00 to 2 ads, in shadow',
+	'a scheduled run in shadow mode says so');
+is($node->safe_psql('postgres', q{SELECT mode || ' ' || proposed FROM artery.allocation_run WHERE tenant_id = 'acme' ORDER BY run_id DESC LIMIT 1}),
+	'shadow 0', 'and proposes nothing');
+
+# With the extension go its schedules, and only those, unless it stays after all.
+$node->safe_psql('postgres', q{
+	SELECT artery.schedule_allocation('acme', '0 5 * * *'), artery.schedule_allocation('other', '0 5 * * *'),
+	       cron.schedule('mine', '0 5 * * *', 'SELECT 1'), cron.schedule('upkeep', '0 4 * * *', 'SELECT artery.purge()');
+	BEGIN;
+	DROP EXTENSION artery CASCADE;
+	ROLLBACK;
+});
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), '4', 'a drop that is rolled back leaves the schedules');
+($status, $out, $err) = $node->psql('postgres', 'SET ROLE planner; DROP EXTENSION artery');
+like($err, qr/must be owner of extension artery/, 'who may not drop it is refused');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), '4', 'and takes nothing');
+$node->safe_psql('postgres', 'DROP EXTENSION artery');
+is($node->safe_psql('postgres', 'SELECT jobname FROM cron.job'), 'mine', 'DROP EXTENSION takes the schedules of artery along');
+$node->safe_psql('postgres', 'DROP EXTENSION IF EXISTS artery');
+$node->safe_psql('postgres', 'CREATE EXTENSION artery');
+is($node->safe_psql('postgres', 'BEGIN; DROP EXTENSION pg_cron; DROP EXTENSION artery; ROLLBACK; SELECT count(*) FROM cron.job'), '1',
+	'without pg_cron there is nothing to take');
 $node->stop;
 done_testing();
