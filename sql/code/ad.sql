@@ -247,6 +247,8 @@ CREATE OR REPLACE FUNCTION artery.store_ad_days(tenant_id text, days jsonb, sour
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+-- a plan made for single days while the tables were new would compare each of many days with every ad
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_zone text;

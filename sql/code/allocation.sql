@@ -205,6 +205,32 @@ $$;
 COMMENT ON FUNCTION artery.ad_posterior(text, text, timestamptz) IS
 'What is believed of an ad by the tenant''s model: of delayed, the value per unit of money (mean and 80 percent interval, as of now); of blended, the Beta distribution of the ad''s next draw (as of as_of).';
 
+CREATE OR REPLACE FUNCTION artery.judge_ad(spend numeric, roas float8, days_live float8, OUT decision text, OUT reason text)
+RETURNS record
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF roas > 3.0 THEN
+        decision := 'scale';
+        reason := format('ROAS %sx is above 3.0.', round(roas::numeric, 3));
+    ELSIF days_live < 2 OR spend < 100 THEN
+        decision := 'maintain';
+        reason := format('Too early to judge: %s days live, %s spent; nothing is stopped before 2 days and 100 spent.',
+                         trunc(days_live::numeric, 1), round(spend, 2));
+    ELSIF roas < 0.5 AND spend >= 200 THEN
+        decision := 'kill';
+        reason := format('ROAS %sx is below 0.5 after %s spent.', round(roas::numeric, 3), round(spend, 2));
+    ELSE
+        decision := 'maintain';
+        reason := format('ROAS %sx after %s spent: neither below 0.5 with 200 spent nor above 3.0.',
+                         round(roas::numeric, 3), round(spend, 2));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.judge_ad(numeric, float8, float8) IS
+'kill, scale or maintain, by what an ad spent, what it brought for each unit of money, and for how many days it has run; and why.';
+
 CREATE OR REPLACE FUNCTION artery.ad_decision(
     tenant_id text, ad_id text, as_of timestamptz DEFAULT artery.now(),
     OUT decision text, OUT reason text, OUT spend numeric, OUT roas float8, OUT days_live float8)
@@ -227,21 +253,7 @@ BEGIN
     END IF;
     roas := v_value / greatest(spend, 0.01);
 
-    IF roas > 3.0 THEN
-        decision := 'scale';
-        reason := format('ROAS %sx is above 3.0.', round(roas::numeric, 3));
-    ELSIF days_live < 2 OR spend < 100 THEN
-        decision := 'maintain';
-        reason := format('Too early to judge: %s days live, %s spent; nothing is stopped before 2 days and 100 spent.',
-                         trunc(days_live::numeric, 1), round(spend, 2));
-    ELSIF roas < 0.5 AND spend >= 200 THEN
-        decision := 'kill';
-        reason := format('ROAS %sx is below 0.5 after %s spent.', round(roas::numeric, 3), round(spend, 2));
-    ELSE
-        decision := 'maintain';
-        reason := format('ROAS %sx after %s spent: neither below 0.5 with 200 spent nor above 3.0.',
-                         round(roas::numeric, 3), round(spend, 2));
-    END IF;
+    SELECT j.decision, j.reason INTO decision, reason FROM artery.judge_ad(spend, roas, days_live) j;
 END
 $$;
 COMMENT ON FUNCTION artery.ad_decision(text, text, timestamptz) IS
@@ -474,8 +486,11 @@ BEGIN
            || coalesce(' It is held: ' || i.held || '.', '')
            || CASE WHEN i.budget_owner_id IS NULL THEN ' Not proposed: the owner of its budget is not known.'
                    WHEN i.campaign_id IS NULL THEN ' Not proposed: its campaign is not known.' ELSE '' END,
-           i.inputs, d.metrics || jsonb_strip_nulls(jsonb_build_object('run_id', v_run_id, 'held', i.held))
-      FROM inputs i JOIN decided d ON d.ad_id = i.ad_id;
+           i.inputs, d.metrics || jsonb_strip_nulls(jsonb_build_object('run_id', v_run_id, 'held', i.held,
+                                                                       'decision', j.decision, 'decision_reason', j.reason))
+      FROM inputs i JOIN decided d ON d.ad_id = i.ad_id
+     CROSS JOIN LATERAL artery.judge_ad((i.inputs ->> 'spend')::numeric,
+         (i.inputs ->> 'pipeline_value')::float8 / greatest((i.inputs ->> 'spend')::float8, 0.01), (i.inputs ->> 'age_hours')::float8 / 24) j;
     GET DIAGNOSTICS v_ads = ROW_COUNT;
     IF v_ads = 0 THEN
         DELETE FROM artery.allocation_run r WHERE r.tenant_id = store_allocation.tenant_id AND r.run_id = v_run_id;
@@ -509,8 +524,9 @@ CREATE TRIGGER allocation_run_deleted AFTER DELETE ON artery.allocation_run
 
 CREATE OR REPLACE VIEW artery.v_budget_recommendations WITH (security_barrier) AS
 SELECT b.tenant_id, b.run_id, r.as_of, b.ad_id, b.budget_owner_id, b.current_budget, b.recommended_budget,
-       b.change_percentage, b.confidence, b.reason, r.seed, r.model, b.change_id, b.inputs, b.metrics
+       b.change_percentage, b.confidence, b.reason, r.seed, r.model, b.change_id, b.inputs, b.metrics,
+       b.metrics ->> 'decision' AS decision, b.metrics ->> 'decision_reason' AS decision_reason, b.metrics ->> 'held' AS held, r.mode
   FROM artery.budget_recommendation b
   JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
  WHERE artery.tenant_visible(b.tenant_id);
-COMMENT ON VIEW artery.v_budget_recommendations IS 'Recommendations of all runs with what led to them.';
+COMMENT ON VIEW artery.v_budget_recommendations IS 'Recommendations of all runs with what led to them; beside the budget whether the ad itself is one to kill, scale or maintain, and whether its owner is held.';

@@ -162,6 +162,8 @@ artery_delayed_reason(const DelayedSelection *selection, const AdCase *ad, int64
 		worth = psprintf("Nothing was shown of this ad yet, so it is taken for a typical one. %s", worth);
 	if (ad->part < 1)
 		worth = psprintf("%s The ads that share its budget bring %.2f together.", worth, ad->owner_mean);
+	if (fabs(score->dna - 1) >= SLIGHT_PERCENT / 100)
+		worth = psprintf("%s Its creative alone speaks for %.0f%% %s.", worth, 100 * fabs(score->dna - 1), score->dna > 1 ? "more" : "less");
 	if (fabs(change) < SLIGHT_PERCENT)
 		deed = "Its budget stays about as it is.";
 	else if (change > 0 && ad->owner_mean >= average)

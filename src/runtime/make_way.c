@@ -151,13 +151,19 @@ drops_own_extension(Node *node)
 static void
 forget_schedules(void)
 {
-	static ArteryStatement statement = {"SELECT artery.forget_schedules()", 0, {0}, NULL};
+	static ArteryStatement find = {
+		"SELECT pg_catalog.to_regprocedure('artery.forget_schedules()') IS NOT NULL", 0, {0}, NULL
+	};
+	static ArteryStatement forget = {"SELECT artery.forget_schedules()", 0, {0}, NULL};
 	ArteryScope scope;
 
 	if (!artery_owns_extension(get_extension_oid("artery", false), GetUserId()))
 		return;
 	artery_scope_enter(&scope);
-	(void) artery_execute(&statement, NULL, NULL, false, 0);
+	/* an extension of another version must go as well */
+	(void) artery_execute(&find, NULL, NULL, false, 0);
+	if (artery_field_bool(0, 1))
+		(void) artery_execute(&forget, NULL, NULL, false, 0);
 	artery_scope_leave(&scope);
 }
 

@@ -33,6 +33,35 @@ SELECT ok(max(distance) < 1.95 / sqrt(20000), format('%s is distributed as it sh
                               probability - (row_number() OVER each - 1) / 20000.0) AS distance
           FROM drawn WINDOW each AS (PARTITION BY name ORDER BY x)) d
  GROUP BY name ORDER BY name;
+-- Where there is none, against the regularised incomplete gamma function by its series, P(a, x) = e^(-x + a ln x - ln Gamma(a + 1))
+-- (1 + x / (a + 1) + x^2 / ((a + 1) (a + 2)) + ...), at sixty places of the sample.
+CREATE FUNCTION pg_temp.gamma_p(a float8, x float8) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+    term float8 := 1;
+    sum  float8 := 1;
+    n    float8 := a;
+    -- Stirling's series above 10, reached by the recurrence
+    y    float8 := a + 1;
+    log_gamma float8 := 0;
+BEGIN
+    WHILE y < 10 LOOP
+        log_gamma := log_gamma - ln(y);
+        y := y + 1;
+    END LOOP;
+    log_gamma := log_gamma + (y - 0.5) * ln(y) - y + 0.5 * ln(2 * pi()) + 1 / (12 * y) - 1 / (360 * y ^ 3) + 1 / (1260 * y ^ 5);
+    WHILE term > sum * 1e-14 LOOP
+        n := n + 1;
+        term := term * x / n;
+        sum := sum + term;
+    END LOOP;
+    RETURN exp(-x + a * ln(x) - log_gamma + ln(sum));
+END $$;
+SELECT ok(max(distance) < 1.95 / sqrt(20000), format('gamma(%s) is distributed as it should be: %s', shape, max(distance)))
+  FROM (SELECT s.shape, abs(d.rank / 20000.0 - pg_temp.gamma_p(s.shape, d.x)) AS distance
+          FROM (VALUES (0.05::float8), (0.5), (1), (3), (10000)) s(shape)
+         CROSS JOIN LATERAL (SELECT x, row_number() OVER (ORDER BY x) AS rank FROM unnest(artery.draw_gamma(s.shape, 27, 20000)) x) d
+         WHERE d.rank % 333 = 0) e
+ GROUP BY shape ORDER BY shape;
 SELECT throws_ok('SELECT artery.draw_beta(0, 1, 1)', '22003', NULL, 'a shape of 0 is refused');
 SELECT throws_ok($$ SELECT artery.draw_gamma('NaN', 1) $$, '22003', NULL, 'NaN is no shape');
 SELECT throws_ok('SELECT artery.draw_gamma(1, 1, -1)', '22003', NULL, 'so is a negative count');

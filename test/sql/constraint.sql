@@ -88,6 +88,23 @@ SELECT inputs -> 'exploration' AS exploration FROM artery.allocation_inputs('bou
 SELECT count(*) > 100 AS many, bool_and(artery.replay_recommendation(b.tenant_id, b.run_id, b.ad_id, '{}') = b.recommended_budget) AS replayed
   FROM artery.budget_recommendation b WHERE b.tenant_id = 'bounds';
 
+-- explained: what the bounds did, and what would be without them; whether the ad itself is one to kill
+SELECT artery.constrain_owner('bounds', 's3', min_budget => 60), artery.constrain_owner('bounds', 's2', pinned => true);
+SELECT max((metrics -> 'run_id')::bigint) AS run_id FROM artery.allocate_budget('bounds', 500, 7, '2024-03-10 00:00+00') \gset
+SELECT e.ad_id, e.recommended_budget, e.bounds - 'wanted' AS bounds, e.decision, e.decision_reason,
+       regexp_replace(substring(e.would_change FROM 'Without bounds.*'), '[0-9]+(\.[0-9]+)?', '#', 'g') AS would_change,
+       substring(e.would_change FROM 'Without bounds of its own: ([0-9.]+)')::numeric > e.recommended_budget AS more
+  FROM unnest(ARRAY['s2', 's3']) o CROSS JOIN LATERAL artery.explain_recommendation('bounds', :run_id, o) e ORDER BY 1;
+SELECT ad_id, decision, held FROM artery.v_budget_recommendations WHERE tenant_id = 'bounds' AND run_id = :run_id ORDER BY 1;
+-- with scores that tell something it says what another would do; the same again from what was kept
+SELECT count(artery.record_dna('bounds', a, s)) FROM (VALUES ('a1', 0.6), ('a2', 0.3), ('a3', 0.9), ('a4', 0.1), ('a5', 0.6), ('new', 0.6)) v(a, s);
+SELECT max((metrics -> 'run_id')::bigint) AS run_id FROM artery.allocate_budget('bounds', 500, 7, '2024-03-10 00:00+00') \gset
+SELECT regexp_replace(substring(e.would_change FROM 'With a creative.*'), '[0-9]+\.[0-9]+', '#', 'g') AS would_change, e.posterior ? 'dna_effect' AS posterior
+  FROM artery.explain_recommendation('bounds', :run_id, 's4') e;
+SELECT bool_and(artery.replay_recommendation(b.tenant_id, b.run_id, b.ad_id, '{}') = b.recommended_budget) AS replayed
+  FROM artery.budget_recommendation b WHERE b.tenant_id = 'bounds' AND b.run_id = :run_id;
+SELECT artery.constrain_owner('bounds', 's2'), artery.constrain_owner('bounds', 's3');
+
 -- the guard and the fuzz keep to the owner's own bounds, too
 SELECT artery.configure_tenant('bounds', '{"fuzz_percent": 10, "max_budget": 50, "exploration_percent": 0}') IS NOT NULL AS ok;
 SELECT artery.constrain_owner('bounds', 's3', max_budget => 104);
