@@ -22,7 +22,7 @@ INSERT INTO artery.budget_recommendation (tenant_id, run_id, ad_id, budget_owner
 SELECT tenant_id, run_id, 'a', 's', 100, 1, '', '{}', '{}' FROM artery.allocation_run WHERE tenant_id = 'clock' AND mode = 'shadow';
 INSERT INTO artery.shadow_budget (tenant_id, budget_owner_id, since, run_id, in_force, wanted, budget)
 SELECT tenant_id, 's', as_of, run_id, 100, 80, 80 FROM artery.allocation_run WHERE tenant_id = 'clock' AND mode = 'shadow';
-SELECT artery.record_feedback('clock', 'a', 700, 600, as_of => '2024-10-28 12:00+00') IS NOT NULL AS told;
+SELECT round(actual_roas::numeric, 3) AS actual_roas FROM artery.record_feedback('clock', 'a', 700, 600, as_of => '2024-10-28 12:00+00');
 SELECT day, budget, shadow_budget, spend, shadow_spend FROM artery.v_shadow_performance WHERE tenant_id = 'clock' AND budget_owner_id = 's' AND day IS NOT NULL ORDER BY 1;
 
 -- A tenant of 10,000 ads in 4,000 ad sets, some of them pinned, some new: exact to the cent, and made again from what was kept.
