@@ -36,6 +36,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE bac
 
 # Awake at a commit: the change is with Meta at once, not at the next look.
 add_tenant($node, 'acme');
+my $fastest = 60;
 for my $round (1 .. 3)
 {
 	my $adset = "w$round";
@@ -49,7 +50,9 @@ for my $round (1 .. 3)
 	my $approved = $node->safe_psql('postgres', "SELECT extract(epoch FROM recorded_at) FROM artery.ad_change_history
 		WHERE target_id = '$adset' AND outcome = 'approved'");
 	cmp_ok($asked - $approved, '<', 0.5, sprintf('within %.0f ms', 1000 * ($asked - $approved)));
+	$fastest = $asked - $approved if $asked - $approved < $fastest;
 }
+cmp_ok($fastest, '<', 0.2, 'a machine that is not busy needs less than 200 ms');
 
 # Not at a rollback.
 poll_until(sub { $node->safe_psql('postgres', "SELECT count(*) FROM artery.ad_change WHERE state <> 'completed'") eq '0' },
@@ -64,14 +67,22 @@ is($node->safe_psql('postgres', $rounds), $before, 'a rollback wakes nobody');
 $node->safe_psql('postgres', 'SELECT artery.wake_worker()');
 poll_until(sub { $node->safe_psql('postgres', $rounds) > $before }, 'a commit does', 1);
 
-# Quiet when idle: its transactions of 20 seconds, seen from another database.
+# However often one transaction wakes it, that is one wake-up, at its commit.
+$before = $node->safe_psql('postgres', $rounds);
+is($node->safe_psql('postgres', "BEGIN; SELECT count(artery.wake_worker()) FROM generate_series(1, 10000); $rounds; COMMIT"), "10000\n$before",
+	'nobody is woken before the commit');
+poll_until(sub { $node->safe_psql('postgres', $rounds) > $before }, 'then the worker is', 1);
+sleep 0.5;
+cmp_ok($node->safe_psql('postgres', $rounds) - $before, '<', 4, 'once, not ten thousand times');
+
+# Quiet when idle: its transactions of 30 seconds, seen from another database.
 $node->safe_psql('postgres', 'CREATE DATABASE elsewhere');
 sleep 1.5;	# statistics of our own sessions
 my $commits = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'postgres'";
 $before = $node->safe_psql('elsewhere', $commits);
-sleep 20;
+sleep 30;
 my $after = $node->safe_psql('elsewhere', $commits);
-cmp_ok($after - $before, '<', 3, 'an idle worker makes less than 3 transactions in 20 seconds');
+cmp_ok($after - $before, '<', 3, 'an idle worker makes less than 3 transactions in 30 seconds, fewer than 6 a minute');
 
 # Other databases: listed later, without the extension, not there at all.
 $node->append_conf('postgresql.conf', "artery.databases = 'postgres, elsewhere, missing'");
