@@ -38,6 +38,7 @@ INSERT INTO contract VALUES
 ('hubspot_webhook', 'body headers', 'method uri received_at', NULL),
 ('record_stage', 'tenant_id deal_id stage', 'occurred_at deal_value crm_contact_id event_id', NULL),
 ('record_stages', 'tenant_id stages', '', NULL),
+('erase_contact', 'tenant_id', 'crm_contact_id email_hash crm_deal_id click_id', NULL),
 ('identify', 'tenant_id', 'crm_contact_id email_hash crm_deal_id click_id fbclid fingerprint_hash ip_address user_agent seen_at', NULL),
 -- decision
 ('ctr_weight', 'age_hours', '', NULL),
