@@ -19,6 +19,12 @@
 #include "runtime/guc.h"
 #include "tenant/tenant.h"
 
+/*
+ * A claim is shared by about as many tenants, each with several changes where
+ * places are many: what is done for changes of one tenant is done by the same
+ * statements. Who was left out comes first next time.
+ */
+#define TENANTS_AT_ONCE 8
 /* When to look again at a due change whose campaign is busy. */
 #define BUSY_DELAY USECS_PER_SEC
 
@@ -115,10 +121,11 @@ artery_change_claim(int limit, TimestampTz *next_due)
 	return claims;
 }
 
-/* One place for each tenant in turn, until there is no more or enough; false if there was nothing to give. */
+/* A few places for each tenant in turn, until there is no more or enough; false if there was nothing to give. */
 static bool
 share_out(List *work, int places)
 {
+	int			at_once = Max(places / TENANTS_AT_ONCE, 1);
 	bool		any = false;
 	bool		found = true;
 	ListCell   *cell;
@@ -132,6 +139,7 @@ share_out(List *work, int places)
 		{
 			TenantWork *tenant_work = lfirst(cell);
 			const ArteryTenant *tenant;
+			int			given;
 
 			if (places == 0 || tenant_work->exhausted || tenant_work->share >= tenant_work->due)
 				continue;
@@ -141,8 +149,9 @@ share_out(List *work, int places)
 				tenant_work->due = 0;
 				continue;
 			}
-			tenant_work->share++;
-			places--;
+			given = Min(Min(at_once, places), tenant_work->due - tenant_work->share);
+			tenant_work->share += given;
+			places -= given;
 			strlcpy(last_served, tenant_work->tenant_id, sizeof(last_served));
 			any = found = true;
 		}
