@@ -53,14 +53,6 @@ BEGIN
     ELSIF TG_TABLE_NAME = 'ad_day' THEN
         INSERT INTO artery.allocation_delta (tenant_id, ad_id, day)
         SELECT f.tenant_id, f.ad_id, min(f.day) FROM made f GROUP BY f.tenant_id, f.ad_id ORDER BY f.tenant_id, f.ad_id;
-    ELSIF TG_TABLE_NAME = 'conversion_trace' THEN
-        INSERT INTO artery.allocation_delta (tenant_id, deal_id)
-        SELECT f.tenant_id, substr(f.conversion_id, 6) FROM made f WHERE f.conversion_id LIKE 'deal:%';
-    ELSIF TG_TABLE_NAME = 'deal' AND TG_OP = 'UPDATE' THEN
-        INSERT INTO artery.allocation_delta (tenant_id, deal_id)
-        SELECT n.tenant_id, n.deal_id FROM made n JOIN gone o ON o.tenant_id = n.tenant_id AND o.deal_id = n.deal_id
-         WHERE n.ad_id IS DISTINCT FROM o.ad_id OR n.click_id IS DISTINCT FROM o.click_id
-            OR n.conversion_id IS DISTINCT FROM o.conversion_id;
     ELSE
         INSERT INTO artery.allocation_delta (tenant_id, deal_id)
         SELECT DISTINCT f.tenant_id, f.deal_id FROM made f;
@@ -81,16 +73,34 @@ CREATE TRIGGER note_insert AFTER INSERT ON artery.deal_stage_event
     REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION artery.note_progress();
 CREATE TRIGGER note_delete AFTER DELETE ON artery.deal_stage_event
     REFERENCING OLD TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION artery.note_progress();
-CREATE TRIGGER note_update AFTER UPDATE ON artery.deal
-    REFERENCING OLD TABLE AS gone NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION artery.note_progress();
 CREATE TRIGGER note_delete AFTER DELETE ON artery.deal
     REFERENCING OLD TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION artery.note_progress();
-CREATE TRIGGER note_insert AFTER INSERT ON artery.conversion_trace
-    REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION artery.note_progress();
-CREATE TRIGGER note_update AFTER UPDATE ON artery.conversion_trace
-    REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION artery.note_progress();
-CREATE TRIGGER note_delete AFTER DELETE ON artery.conversion_trace
-    REFERENCING OLD TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION artery.note_progress();
+CREATE OR REPLACE FUNCTION artery.note_deal()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'deal' THEN
+        INSERT INTO artery.allocation_delta (tenant_id, deal_id) VALUES (NEW.tenant_id, NEW.deal_id);
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO artery.allocation_delta (tenant_id, deal_id) VALUES (OLD.tenant_id, substr(OLD.conversion_id, 6));
+    ELSE
+        INSERT INTO artery.allocation_delta (tenant_id, deal_id) VALUES (NEW.tenant_id, substr(NEW.conversion_id, 6));
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION artery.note_deal() IS 'Notes a deal whose attribution was made, changed or taken away.';
+
+-- By row, so that stages of deals that keep their ad, and conversions that are no deals, cost no call.
+CREATE TRIGGER note_attribution AFTER UPDATE ON artery.deal FOR EACH ROW
+    WHEN (NEW.ad_id IS DISTINCT FROM OLD.ad_id OR NEW.click_id IS DISTINCT FROM OLD.click_id
+          OR NEW.conversion_id IS DISTINCT FROM OLD.conversion_id) EXECUTE FUNCTION artery.note_deal();
+CREATE TRIGGER note_attribution AFTER INSERT OR UPDATE OF credit ON artery.conversion_trace
+    FOR EACH ROW WHEN (NEW.conversion_id LIKE 'deal:%') EXECUTE FUNCTION artery.note_deal();
+CREATE TRIGGER note_removal AFTER DELETE ON artery.conversion_trace
+    FOR EACH ROW WHEN (OLD.conversion_id LIKE 'deal:%') EXECUTE FUNCTION artery.note_deal();
 
 CREATE OR REPLACE FUNCTION artery.count_days(tenant_id text, ads text[], after date, until date)
 RETURNS bigint
