@@ -6,6 +6,8 @@
  * TABLESPACE refuse to work while anybody is connected, and a background worker
  * counts. So before them the worker is asked to leave, and waited for; after
  * them the launcher starts it again, if there is still a database for it.
+ * DROP EXTENSION artery locks every table while the worker reads some: one of
+ * the two would be ended by the deadlock detector, so the worker leaves here too.
  *
  * Only for those who could do the command: nobody else shall be able to disturb
  * the worker. Also wakes the worker when the extension is created or updated, and
@@ -70,16 +72,21 @@ on_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUti
 	const char *database = database_to_clear(statement->utilityStmt);
 	volatile bool wakes = is_own_extension(statement->utilityStmt);
 	volatile int index = database == NULL ? -1 : ask_to_leave(database);
+	volatile bool drops = drops_own_extension(statement->utilityStmt);
 
-	if (drops_own_extension(statement->utilityStmt))
-		forget_schedules();
 	if (index < 0)
+	{
+		if (drops)
+			forget_schedules();
 		pass_on(statement, query, read_only, context, params, environment, receiver, completion);
+	}
 	else
 	{
 		PG_ENSURE_ERROR_CLEANUP(let_return, Int32GetDatum(index));
 		{
 			wait_until_gone(index);
+			if (drops)
+				forget_schedules();
 			pass_on(statement, query, read_only, context, params, environment, receiver, completion);
 		}
 		PG_END_ENSURE_ERROR_CLEANUP(let_return, Int32GetDatum(index));
@@ -89,7 +96,7 @@ on_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUti
 		artery_wake_worker_at_commit();
 }
 
-/* The database that must have no sessions for the statement, or NULL. */
+/* The database whose worker must be gone for the statement, or NULL. */
 static const char *
 database_to_clear(Node *node)
 {
@@ -97,6 +104,8 @@ database_to_clear(Node *node)
 
 	switch (nodeTag(node))
 	{
+		case T_DropStmt:
+			return drops_own_extension(node) ? get_database_name(MyDatabaseId) : NULL;
 		case T_DropdbStmt:
 			return ((DropdbStmt *) node)->dbname;
 		case T_RenameStmt:
