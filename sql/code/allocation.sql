@@ -300,6 +300,10 @@ DECLARE
     v_direct   boolean := v_settings ->> 'mode' = 'direct';
     v_explore  numeric := trim_scale((v_settings ->> 'exploration_percent')::numeric / 100);
     v_new      float8 := (v_settings ->> 'exploration_days')::float8 * 24;
+    v_unit     numeric := 10::numeric ^ v_digits;
+    v_minimum  numeric := v_settings ->> 'min_budget';
+    v_maximum  numeric := v_settings ->> 'max_budget';
+    v_step     numeric := v_settings ->> 'max_step_percent';
 BEGIN
     RETURN QUERY
     WITH facts AS (
@@ -331,13 +335,25 @@ BEGIN
                                       ELSE round(f.owner_budget / f.siblings, v_digits) END,
                'budget_owner_id', f.budget_owner_id, 'exploration', CASE WHEN v_explore > 0 AND f.is_new THEN v_explore END)
                -- the bounds are the owner's
-               || CASE WHEN f.budget_owner_id IS NULL THEN '{}' ELSE artery.bound_inputs(
-                   coalesce(f.owner_budget, f.owner_pace), coalesce(k.min_budget, (v_settings ->> 'min_budget')::numeric),
-                   coalesce(k.max_budget, (v_settings ->> 'max_budget')::numeric),
-                   coalesce(k.max_step_percent, (v_settings ->> 'max_step_percent')::float8), k.held, v_digits) END),
+               || CASE WHEN b.low IS NULL THEN '{}' ELSE jsonb_build_object('min_budget', b.low) END
+               || CASE WHEN b.high IS NULL THEN '{}' ELSE jsonb_build_object('max_budget', b.high) END),
            k.held
       FROM facts f
       LEFT JOIN artery.owner_bounds(allocation_inputs.tenant_id, v_settings) k ON k.budget_owner_id = f.budget_owner_id
+      LEFT JOIN LATERAL (
+         SELECT l.budget, ceil(l.low * v_unit) / v_unit AS low, floor(l.high * v_unit) / v_unit AS high,
+                ceil(l.budget * l.down * v_unit) / v_unit AS least, floor(l.budget * l.up * v_unit) / v_unit AS most
+           FROM (SELECT coalesce(f.owner_budget, f.owner_pace) AS budget, coalesce(k.min_budget, v_minimum) AS low,
+                        coalesce(k.max_budget, v_maximum) AS high, 1 + coalesce(k.max_step_percent::numeric, v_step) / 100 AS up,
+                        CASE WHEN coalesce(k.max_step_percent::numeric, v_step) IS NOT NULL
+                             THEN greatest(1 - coalesce(k.max_step_percent::numeric, v_step) / 100, 0) END AS down
+                  WHERE f.budget_owner_id IS NOT NULL) l) s ON true
+     CROSS JOIN LATERAL (
+         -- held is both; the largest step comes before a bound it cannot reach
+         SELECT trim_scale(CASE WHEN k.held IS NOT NULL THEN round(s.budget, v_digits)
+                                ELSE least(greatest(s.low, s.least), coalesce(s.most, greatest(s.low, s.least))) END) AS low,
+                trim_scale(CASE WHEN k.held IS NOT NULL THEN round(s.budget, v_digits)
+                                ELSE greatest(least(s.high, s.most), coalesce(s.least, least(s.high, s.most))) END) AS high) b
      WHERE only_ad IS NOT NULL OR f.status IS NULL OR f.status <> ALL (ARRAY['PAUSED', 'ARCHIVED', 'DELETED']);
 END
 $$;

@@ -83,26 +83,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION artery.settings_of_owner(text, text, jsonb) IS 'The tenant''s settings with the bounds that are the owner''s own.';
 
-CREATE OR REPLACE FUNCTION artery.bound_inputs(
-    budget numeric, min_budget numeric, max_budget numeric, max_step_percent float8, held text, digits integer)
-RETURNS jsonb
-LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT jsonb_strip_nulls(jsonb_build_object('min_budget', trim_scale(b.low), 'max_budget', trim_scale(b.high)))
-      FROM (SELECT CASE WHEN held IS NOT NULL AND budget IS NOT NULL THEN round(budget, digits)
-                        -- the largest step comes before a bound it cannot reach
-                        ELSE least(greatest(l.low, l.least), coalesce(l.most, greatest(l.low, l.least))) END AS low,
-                   CASE WHEN held IS NOT NULL AND budget IS NOT NULL THEN round(budget, digits)
-                        ELSE greatest(least(l.high, l.most), coalesce(l.least, least(l.high, l.most))) END AS high
-              FROM (SELECT ceil(min_budget * 10::numeric ^ digits) / 10::numeric ^ digits AS low, floor(max_budget * 10::numeric ^ digits) / 10::numeric ^ digits AS high,
-                           ceil(budget * CASE WHEN max_step_percent < 100 THEN 1 - max_step_percent::numeric / 100
-                                              WHEN max_step_percent >= 100 THEN 0 END * 10::numeric ^ digits) / 10::numeric ^ digits AS least,
-                           floor(budget * (1 + max_step_percent::numeric / 100) * 10::numeric ^ digits) / 10::numeric ^ digits AS most) l) b
-$$;
-COMMENT ON FUNCTION artery.bound_inputs(numeric, numeric, numeric, float8, text, integer) IS
-'The bounds of an owner with that budget as select_budget takes them: {"min_budget", "max_budget"}, equal where it is held.';
-
 CREATE OR REPLACE VIEW artery.v_owner_constraints WITH (security_barrier) AS
 SELECT o.tenant_id, o.budget_owner_id, o.owner_type, o.campaign_id, o.budget,
        coalesce(k.min_budget, (t.settings ->> 'min_budget')::numeric) AS min_budget,
