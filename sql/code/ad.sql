@@ -78,10 +78,13 @@ CREATE OR REPLACE FUNCTION artery.register_ad(
     first_seen timestamptz DEFAULT artery.now(), dna_score float8 DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+-- plans made while the tables are new and empty must not stay with reading them whole
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
     v_observed text;
+    v_owner    text;
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
     PERFORM artery.check_id(ad_id, 'ad_id'), artery.check_id(campaign_id, 'campaign_id'),
@@ -93,11 +96,12 @@ BEGIN
             USING ERRCODE = '22003', DETAIL = 'It is a share between 0 and 1.', HINT = 'For 60 percent, give 0.6.';
     END IF;
 
-    SELECT o.budget_owner_id INTO v_observed
-      FROM artery.budget_owner o
-     WHERE o.tenant_id = register_ad.tenant_id AND o.budget IS NOT NULL
-       AND o.budget_owner_id = ANY (ARRAY[register_ad.adset_id, register_ad.campaign_id])
-     ORDER BY o.budget_owner_id = register_ad.adset_id DESC NULLS LAST LIMIT 1;
+    -- Each owner by its key: for several at once, a plan made while there are few reads all of the tenant's.
+    v_observed := coalesce(
+        (SELECT o.budget_owner_id FROM artery.budget_owner o
+          WHERE o.tenant_id = register_ad.tenant_id AND o.budget_owner_id = register_ad.adset_id AND o.budget IS NOT NULL),
+        (SELECT o.budget_owner_id FROM artery.budget_owner o
+          WHERE o.tenant_id = register_ad.tenant_id AND o.budget_owner_id = register_ad.campaign_id AND o.budget IS NOT NULL));
     INSERT INTO artery.ad_state AS s (tenant_id, ad_id, campaign_id, adset_id, budget_owner_id, dna_score, first_seen, updated_at)
     VALUES (register_ad.tenant_id, register_ad.ad_id, register_ad.campaign_id, register_ad.adset_id,
             coalesce(register_ad.budget_owner_id, v_observed), register_ad.dna_score, register_ad.first_seen, artery.now())
@@ -110,11 +114,12 @@ BEGIN
            updated_at = excluded.updated_at;
 
     -- What the ad tells about the owners it names.
-    UPDATE artery.budget_owner o
-       SET campaign_id = register_ad.campaign_id, updated_at = artery.now(),
-           owner_type = CASE WHEN o.budget_owner_id = register_ad.campaign_id THEN 'campaign' ELSE 'adset' END
-     WHERE o.tenant_id = register_ad.tenant_id AND o.campaign_id IS NULL
-       AND o.budget_owner_id = ANY (ARRAY[register_ad.budget_owner_id, register_ad.adset_id, register_ad.campaign_id]);
+    FOREACH v_owner IN ARRAY ARRAY[budget_owner_id, adset_id, campaign_id] LOOP
+        UPDATE artery.budget_owner o
+           SET campaign_id = register_ad.campaign_id, updated_at = artery.now(),
+               owner_type = CASE WHEN o.budget_owner_id = register_ad.campaign_id THEN 'campaign' ELSE 'adset' END
+         WHERE o.tenant_id = register_ad.tenant_id AND o.budget_owner_id = v_owner AND o.campaign_id IS NULL;
+    END LOOP;
     IF budget_owner_id IS NOT NULL THEN
         INSERT INTO artery.budget_owner AS o (tenant_id, budget_owner_id, owner_type, campaign_id, updated_at)
         VALUES (register_ad.tenant_id, register_ad.budget_owner_id,

@@ -138,7 +138,9 @@ COMMENT ON FUNCTION artery.let_change_run(artery.ad_change, text, text) IS
 CREATE OR REPLACE FUNCTION artery.supersede_changes(change artery.ad_change)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+-- plans made while the tables are new and empty must not stay with reading them whole
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
     v_older artery.ad_change;
@@ -149,7 +151,7 @@ BEGIN
            AND c.state = ANY (ARRAY['proposed', 'approved', 'blocked', 'sending', 'unknown'])
            AND c.new_value ? 'budget' = change.new_value ? 'budget'
            AND c.new_value ? 'status' = change.new_value ? 'status'
-         ORDER BY c.change_id FOR UPDATE
+           FOR UPDATE
     LOOP
         -- What is under way finishes its step and ends then.
         UPDATE artery.ad_change c

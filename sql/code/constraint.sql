@@ -52,7 +52,7 @@ RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT o.budget_owner_id, coalesce(k.min_budget, (settings ->> 'min_budget')::numeric),
+    SELECT coalesce(o.budget_owner_id, k.budget_owner_id), coalesce(k.min_budget, (settings ->> 'min_budget')::numeric),
            coalesce(k.max_budget, (settings ->> 'max_budget')::numeric),
            coalesce(k.max_step_percent, (settings ->> 'max_step_percent')::float8),
            CASE WHEN k.pinned THEN 'pinned' || coalesce(' by ' || k.set_by, '') || coalesce(': ' || k.note, '')
@@ -60,13 +60,11 @@ AS $$
                 WHEN c.paused_at IS NOT NULL THEN format('changes of its campaign are paused by %s', c.paused_by)
                 WHEN o.learning_status = 'LEARNING' AND (settings ->> 'hold_while_learning')::boolean
                 THEN 'it is in Meta''s learning phase' END
-      FROM (SELECT coalesce(b.budget_owner_id, x.budget_owner_id) AS budget_owner_id, b.campaign_id, b.paused_at, b.paused_by,
-                   b.learning_status
-              FROM (SELECT * FROM artery.budget_owner b WHERE b.tenant_id = owner_bounds.tenant_id) b
-              FULL JOIN (SELECT x.budget_owner_id FROM artery.owner_constraint x WHERE x.tenant_id = owner_bounds.tenant_id) x
-                ON x.budget_owner_id = b.budget_owner_id) o
-      LEFT JOIN artery.owner_constraint k ON k.tenant_id = owner_bounds.tenant_id AND k.budget_owner_id = o.budget_owner_id
-      LEFT JOIN artery.budget_owner c ON c.tenant_id = owner_bounds.tenant_id AND c.budget_owner_id = o.campaign_id
+      FROM (SELECT b.* FROM artery.budget_owner b WHERE b.tenant_id = owner_bounds.tenant_id) o
+      FULL JOIN (SELECT x.* FROM artery.owner_constraint x WHERE x.tenant_id = owner_bounds.tenant_id) k
+        ON k.budget_owner_id = o.budget_owner_id
+      LEFT JOIN artery.budget_owner c
+        ON c.tenant_id = owner_bounds.tenant_id AND c.budget_owner_id = o.campaign_id AND c.paused_at IS NOT NULL
 $$;
 COMMENT ON FUNCTION artery.owner_bounds(text, jsonb) IS
 'The bounds that hold for each known budget owner, its own or the tenant''s, and why it is held at its budget, if it is.';

@@ -90,23 +90,18 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_owner     record;
-    v_change_id uuid;
-    v_proposed  integer := 0;
+    v_owner    record;
+    v_owners   text[] := '{}';
+    v_changes  uuid[] := '{}';
+    v_refusals text[] := '{}';
+    v_proposed integer := 0;
 BEGIN
     FOR v_owner IN
         SELECT w.* FROM artery.owner_wishes(propose_allocation.tenant_id, propose_allocation.run_id) w
          WHERE w.campaign_id IS NOT NULL ORDER BY w.budget_owner_id
     LOOP
-        IF v_owner.refusal IS NOT NULL THEN
-            UPDATE artery.budget_recommendation b SET reason = format('%s Not proposed: %s.', b.reason, v_owner.refusal)
-             WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
-               AND b.budget_owner_id = v_owner.budget_owner_id AND NOT b.metrics ? 'held';
-            CONTINUE;
-        END IF;
-        v_change_id := v_owner.open_change;
-        IF v_change_id IS NULL THEN
-            v_change_id := artery.queue_ad_change(
+        IF v_owner.refusal IS NULL AND v_owner.open_change IS NULL THEN
+            v_owner.open_change := artery.queue_ad_change(
                 tenant_id => propose_allocation.tenant_id, campaign_id => v_owner.campaign_id,
                 change_type => CASE WHEN v_owner.wanted > v_owner.budget THEN 'BUDGET_INCREASE' ELSE 'BUDGET_DECREASE' END,
                 old_value => CASE WHEN v_owner.is_observed THEN jsonb_build_object('budget', v_owner.budget) END,
@@ -118,10 +113,18 @@ BEGIN
                 budget_owner_id => v_owner.budget_owner_id, run_id => propose_allocation.run_id);
             v_proposed := v_proposed + 1;
         END IF;
-        UPDATE artery.budget_recommendation b SET change_id = v_change_id
-         WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
-           AND b.budget_owner_id = v_owner.budget_owner_id;
+        v_owners := v_owners || v_owner.budget_owner_id;
+        v_changes := v_changes || CASE WHEN v_owner.refusal IS NULL THEN v_owner.open_change END;
+        v_refusals := v_refusals || v_owner.refusal;
     END LOOP;
+    -- All rows of the run at once: one by one would read the run anew for every owner.
+    UPDATE artery.budget_recommendation b
+       SET change_id = w.change_id,
+           reason = CASE WHEN w.refusal IS NULL OR b.metrics ? 'held' THEN b.reason
+                         ELSE format('%s Not proposed: %s.', b.reason, w.refusal) END
+      FROM unnest(v_owners, v_changes, v_refusals) w (budget_owner_id, change_id, refusal)
+     WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
+       AND b.budget_owner_id = w.budget_owner_id;
     RETURN v_proposed;
 END
 $$;
