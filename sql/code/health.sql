@@ -162,7 +162,7 @@ AS $$
 DECLARE
     v_old      constant interval := '5 minutes';
     v_now      timestamptz := artery.moment();
-    v_library  text := (SELECT w.library_version FROM artery.worker_status() w);
+    v_library  text := (SELECT library_version FROM artery.worker_status());
     v_extension text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'artery');
     v_offset   float8 := current_setting('artery.clock_offset');
     v_worker   jsonb := artery.health_worker();

@@ -163,7 +163,7 @@ class Api:
         if edge == "minimum_budgets":
             currency = self.graph.find(identifier)["fields"]["currency"]
             rows = [{"currency": name, "min_daily_budget_imp": self.graph.minimum * (1 if name == currency else 7),
-                     "min_daily_budget_high_freq": self.graph.minimum * 5} for name in ("XXX", currency)]
+                     "min_daily_budget_high_freq": self.graph.minimum * 5} for name in ("XTS", currency)]
             return self.page(rows, params)
         raise GraphError(2500, "Unknown path components: /" + edge)
 
