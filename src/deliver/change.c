@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "deliver/aside.h"
 #include "deliver/change.h"
 #include "deliver/change_row.h"
 #include "deliver/throttle.h"
@@ -39,6 +40,18 @@ typedef struct TenantWork
 	bool		exhausted;		/* nothing more to claim now */
 } TenantWork;
 
+/* What is done for one tenant, or one change of it, and may fail alone. */
+typedef struct TenantStep
+{
+	TenantWork *work;
+	int			wanted;			/* at most so many changes */
+	TimestampTz moment;
+	MemoryContext context;		/* of the claims */
+	char	   *trying;			/* the only change of the step; NULL: not one */
+	bool		rescued;		/* result: claims were taken back */
+	List	   *claims;			/* result */
+} TenantStep;
+
 /*
  * From tenant to tenant along the index, and of each no more than can be claimed
  * at once, however long the queue is.
@@ -65,50 +78,54 @@ static ArteryStatement select_work = {
 	5, {TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID}, NULL
 };
 
+static ArteryStatement check_at_once = {
+	"SET CONSTRAINTS ALL IMMEDIATE", 0, {0}, NULL
+};
+
 static char last_served[ARTERY_MAX_ID + 1] = "";	/* tenant with which the last claim ended */
 
 static List *find_work(TimestampTz moment, int limit);
+static void leave_aside(TenantWork *work, TimestampTz moment);
 static List *turn_to_next(List *work);
 static bool share_out(List *work, int places);
 static TimestampTz find_next_due(List *work, TimestampTz moment);
-static List *claim_slowly(const ArteryTenant *tenant, TenantWork *work, TimestampTz moment, MemoryContext context);
+static bool rescue(List *work, int limit, bool careful, TimestampTz moment);
+static List *claim_share(TenantWork *work, bool careful, TimestampTz moment, MemoryContext context);
+static bool attempt(TenantStep *step, void (*run) (void *), bool alone);
+static void rescue_step(void *argument);
+static void claim_step(void *argument);
 
 List *
-artery_change_claim(int limit, TimestampTz *next_due)
+artery_change_claim(int limit, bool careful, TimestampTz *next_due)
 {
 	ArteryScope scope;
 	TimestampTz moment = artery_clock_moment();
 	List	   *claims = NIL;
 	List	   *work;
 	ListCell   *cell;
-	bool		rescued = false;
 
 	*next_due = DT_NOEND;
 	if (!artery_settings.enabled)
 		return NIL;
 	artery_scope_enter_lookups(&scope);
-	work = find_work(moment, limit);
-	foreach(cell, work)
+	if (careful)
 	{
-		TenantWork *tenant_work = lfirst(cell);
-
-		if (tenant_work->foreign)
-			rescued |= artery_change_rescue(tenant_work->tenant_id, moment);
+		(void) artery_execute(&check_at_once, NULL, NULL, false, 0);	/* not at the commit of all */
+		artery_aside_begin(moment);
 	}
-	work = turn_to_next(rescued ? find_work(moment, limit) : work);
+	work = find_work(moment, limit);
+	work = turn_to_next(rescue(work, limit, careful, moment) ? find_work(moment, limit) : work);
 	while (share_out(work, limit - list_length(claims)))
 	{
 		foreach(cell, work)
 		{
 			TenantWork *tenant_work = lfirst(cell);
-			const ArteryTenant *tenant;
 			List	   *fresh;
 			MemoryContext before;
 
 			if (tenant_work->share == 0)
 				continue;
-			tenant = artery_tenant_find(tenant_work->tenant_id);
-			fresh = claim_slowly(tenant, tenant_work, moment, scope.caller);
+			fresh = claim_share(tenant_work, careful, moment, scope.caller);
 			tenant_work->due -= list_length(fresh);
 			tenant_work->exhausted = list_length(fresh) < tenant_work->share;
 			before = MemoryContextSwitchTo(scope.caller);
@@ -186,7 +203,8 @@ find_next_due(List *work, TimestampTz moment)
 static List *
 find_work(TimestampTz moment, int limit)
 {
-	Datum		values[5] = {TimestampTzGetDatum(moment), Int32GetDatum(limit + 1), TimestampTzGetDatum(artery_change_lease(moment)),
+	int			set_aside = artery_aside_count(NULL, moment, NULL);
+	Datum		values[5] = {TimestampTzGetDatum(moment), Int32GetDatum(limit + 1 + set_aside), TimestampTzGetDatum(artery_change_lease(moment)),
 	Int32GetDatum(MyProcPid), TimestampTzGetDatum(MyStartTimestamp)};
 	uint64		rows = artery_execute(&select_work, values, NULL, false, 0);
 	List	   *work = NIL;
@@ -201,9 +219,27 @@ find_work(TimestampTz moment, int limit)
 		tenant_work->next_due = artery_field_null(i, 3) ? DT_NOEND : artery_field_time(i, 3);
 		tenant_work->foreign = artery_field_bool(i, 4);
 		tenant_work->slowed_until = DT_NOBEGIN;
+		leave_aside(tenant_work, moment);
 		work = lappend(work, tenant_work);
 	}
 	return work;
+}
+
+/* What is set aside is not due yet. */
+static void
+leave_aside(TenantWork *work, TimestampTz moment)
+{
+	TimestampTz first;
+	TimestampTz whole = artery_aside_tenant(work->tenant_id, moment);
+
+	work->due = Max(work->due - artery_aside_count(work->tenant_id, moment, &first), 0);
+	work->next_due = Min(work->next_due, first);
+	if (whole > moment)
+	{
+		work->due = 0;
+		work->foreign = false;
+		work->next_due = whole;
+	}
 }
 
 /* Begin after the tenant served last, so that a full house always lets the others in next time. */
@@ -226,21 +262,111 @@ turn_to_next(List *work)
 	return list_concat(head, tail);
 }
 
-/* The tenant's share, but not before its quotas let it. */
-static List *
-claim_slowly(const ArteryTenant *tenant, TenantWork *work, TimestampTz moment, MemoryContext context)
+/* Take claims back that nobody works on any more; true if there were any. */
+static bool
+rescue(List *work, int limit, bool careful, TimestampTz moment)
 {
+	bool		rescued = false;
+	ListCell   *cell;
+
+	foreach(cell, work)
+	{
+		TenantStep	step = {.work = lfirst(cell),.wanted = INT_MAX,.moment = moment};
+		int			i;
+
+		if (!step.work->foreign)
+			continue;
+		if (!careful)
+			rescue_step(&step);
+		else if (!attempt(&step, rescue_step, false))
+		{
+			step.wanted = 1;
+			for (i = 0; i < limit && artery_aside_tenant(step.work->tenant_id, moment) <= moment; i++)
+				if (attempt(&step, rescue_step, true) && !step.rescued)
+					break;
+			rescued = true;		/* perhaps some were */
+		}
+		rescued |= step.rescued;
+	}
+	return rescued;
+}
+
+/* The tenant's share; if that fails with care, each change on its own. */
+static List *
+claim_share(TenantWork *work, bool careful, TimestampTz moment, MemoryContext context)
+{
+	TenantStep	step = {.work = work,.wanted = work->share,.moment = moment,.context = context};
+	List	   *claims = NIL;
+	ListCell   *cell;
+	int			i;
+
+	if (!careful)
+		claim_step(&step);
+	if (!careful || attempt(&step, claim_step, false))
+		claims = step.claims;
+	else
+	{
+		step.wanted = 1;
+		for (i = 0; i < work->share && artery_aside_tenant(work->tenant_id, moment) <= moment; i++)
+		{
+			MemoryContext before;
+
+			if (!attempt(&step, claim_step, true))
+				continue;
+			if (step.claims == NIL)
+				break;
+			before = MemoryContextSwitchTo(context);
+			claims = list_concat(claims, step.claims);
+			MemoryContextSwitchTo(before);
+		}
+	}
+	foreach(cell, claims)
+		artery_aside_end(work->tenant_id, ((ChangeClaim *) lfirst(cell))->change_id);
+	return claims;
+}
+
+/* In a subtransaction; alone: what fails is set aside. */
+static bool
+attempt(TenantStep *step, void (*run) (void *), bool alone)
+{
+	ErrorData  *error;
+	bool		went_well;
+
+	step->trying = NULL;
+	step->claims = NIL;
+	step->rescued = false;
+	artery_aside_trying(step->work->tenant_id);
+	went_well = artery_attempt(run, step, &error);
+	artery_aside_trying(NULL);
+	if (!went_well && alone)
+		artery_aside_put(step->work->tenant_id, step->trying, error->message, step->moment);
+	return went_well;
+}
+
+static void
+rescue_step(void *argument)
+{
+	TenantStep *step = argument;
+
+	step->rescued = artery_change_rescue(step->work->tenant_id, step->wanted, step->moment, &step->trying);
+}
+
+/* As many as wanted, but not before the tenant's quotas let it. */
+static void
+claim_step(void *argument)
+{
+	TenantStep *step = argument;
+	TenantWork *work = step->work;
+	const ArteryTenant *tenant = artery_tenant_find(work->tenant_id);
 	bool		slowed;
-	List	   *claims;
 
 	work->slowed_until = artery_throttle_next(tenant, &slowed);
-	if (work->slowed_until > moment)
-		return NIL;
-	claims = artery_change_take(tenant, slowed ? 1 : work->share, moment, context);
-	if (claims != NIL && slowed)
+	if (work->slowed_until > step->moment)
+		return;
+	step->claims = artery_change_take(tenant, slowed ? 1 : step->wanted, step->moment, step->context, &step->trying);
+	if (step->claims != NIL && slowed)
 	{
-		artery_throttle_begun(tenant, moment);
+		artery_throttle_begun(tenant, step->moment);
 		work->slowed_until = artery_throttle_next(tenant, &slowed);
 	}
-	return claims;
 }

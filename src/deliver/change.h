@@ -98,8 +98,12 @@ typedef struct ChangeTask
  * the moment the next one falls due (DT_NOEND if none; now, if only limit was
  * in the way). Claims and their
  * texts are allocated in the current context.
+ *
+ * An error ends the claim of all. A careful claim has a subtransaction for each
+ * tenant, and where that fails for each of its changes, and sets aside what
+ * cannot be claimed (aside.h); it is for the worker only.
  */
-extern List *artery_change_claim(int limit, TimestampTz *next_due);
+extern List *artery_change_claim(int limit, bool careful, TimestampTz *next_due);
 
 /*
  * Claim this approved or blocked change now, whatever its time and whatever

@@ -100,14 +100,19 @@ typedef struct ChangeRecord
 /* A claim made before this moment has hung. */
 extern TimestampTz artery_change_lease(TimestampTz moment);
 
-/* Take a tenant's claims back whose process is gone or has hung; true if there were any. */
-extern bool artery_change_rescue(const char *tenant_id, TimestampTz moment);
+/*
+ * Take a tenant's claims back whose process is gone or has hung, at most so many;
+ * true if there were any. Of one, *trying tells which: an error is its fault.
+ */
+extern bool artery_change_rescue(const char *tenant_id, int limit, TimestampTz moment, char **trying);
 
 /*
  * Claim the tenant's next due changes whose campaigns nobody is busy with, as
- * many as wanted if there are; the list and all in it live in the context.
+ * many as wanted if there are; the list and all in it live in the context. If one
+ * is wanted, *trying tells which: an error is its fault.
  */
-extern List *artery_change_take(const ArteryTenant *tenant, int wanted, TimestampTz moment, MemoryContext context);
+extern List *artery_change_take(const ArteryTenant *tenant, int wanted, TimestampTz moment, MemoryContext context,
+								char **trying);
 
 extern void artery_change_begin(ChangeBatch *batch, const char *tenant_id);
 

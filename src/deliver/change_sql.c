@@ -36,7 +36,7 @@ artery_claim_ad_changes(PG_FUNCTION_ARGS)
 				 errmsg("permission denied to claim changes of all tenants"),
 				 errdetail("The role is bound to certain tenants.")));
 	artery_begin_rows(fcinfo);
-	claims = artery_change_claim(PG_GETARG_INT32(0), &next_due);
+	claims = artery_change_claim(PG_GETARG_INT32(0), false, &next_due);
 	foreach(cell, claims)
 	{
 		ChangeClaim *claim = lfirst(cell);

@@ -15,6 +15,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "deliver/aside.h"
 #include "deliver/change.h"
 #include "deliver/change_row.h"
 #include "deliver/guard_check.h"
@@ -31,12 +32,12 @@
 static ArteryStatement select_orphans = {
 	"SELECT c.change_id::pg_catalog.text, c.attempt "
 	"  FROM artery.ad_change c "
-	" WHERE c.tenant_id = $1 AND c.state = 'sending' "
+	" WHERE c.tenant_id = $1 AND c.state = 'sending' AND c.change_id <> ALL ($3) "
 	"   AND (c.updated_at < $2 OR NOT EXISTS ( "
 	"        SELECT FROM pg_catalog.pg_stat_get_activity(GREATEST(c.sending_worker, 0)) a "
 	"         WHERE a.backend_start IS NULL OR a.backend_start = c.sending_started)) "
-	"   FOR UPDATE OF c SKIP LOCKED",
-	2, {TEXTOID, TIMESTAMPTZOID}, NULL
+	" LIMIT $4 FOR UPDATE OF c SKIP LOCKED",
+	4, {TEXTOID, TIMESTAMPTZOID, UUIDARRAYOID, INT8OID}, NULL
 };
 
 /*
@@ -47,7 +48,7 @@ static ArteryStatement select_orphans = {
 #define SELECT_DUE \
 	"SELECT c.change_id::pg_catalog.text, c.campaign_id " \
 	"  FROM artery.ad_change c " \
-	" WHERE c.tenant_id = $1 AND c.run_at <= $2 AND c.campaign_id <> ALL ($3) " \
+	" WHERE c.tenant_id = $1 AND c.run_at <= $2 AND c.campaign_id <> ALL ($3) AND c.change_id <> ALL ($5) " \
 	"   AND c.campaign_id <> ALL (ARRAY(SELECT o.campaign_id FROM artery.ad_change o " \
 	"                                    WHERE o.tenant_id = $1 AND o.state = 'sending')) "
 #define FIRST_DUE \
@@ -55,13 +56,13 @@ static ArteryStatement select_orphans = {
 
 static ArteryStatement select_doubtful = {
 	SELECT_DUE " AND c.state = 'unknown' " FIRST_DUE,
-	4, {TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID, INT8OID}, NULL
+	5, {TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID, INT8OID, UUIDARRAYOID}, NULL
 };
 static ArteryStatement select_due = {
 	SELECT_DUE " AND c.state = ANY (ARRAY['approved', 'blocked']) "
 	"   AND c.target_id <> ALL (ARRAY(SELECT o.target_id FROM artery.ad_change o "
 	"                                  WHERE o.tenant_id = $1 AND o.state = 'unknown')) " FIRST_DUE,
-	4, {TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID, INT8OID}, NULL
+	5, {TEXTOID, TIMESTAMPTZOID, TEXTARRAYOID, INT8OID, UUIDARRAYOID}, NULL
 };
 static ArteryStatement select_in_flight = {
 	"SELECT r.n FROM pg_catalog.unnest($2) WITH ORDINALITY r(campaign_id, n) "
@@ -128,19 +129,20 @@ take_back(const ChangeRow *row, TimestampTz moment)
 	artery_change_record(row, &record, moment);
 }
 
-/* Take a tenant's claims back whose process is gone or has hung; true if there were any. */
 bool
-artery_change_rescue(const char *tenant_id, TimestampTz moment)
+artery_change_rescue(const char *tenant_id, int limit, TimestampTz moment, char **trying)
 {
 	ChangeBatch batch;
 	ChangeTask *tasks;
 	ChangeRow  *rows;
-	Datum		values[2];
+	Datum		values[4];
 	int			count;
 	int			i;
 
 	values[0] = CStringGetTextDatum(tenant_id);
 	values[1] = TimestampTzGetDatum(artery_change_lease(moment));
+	values[2] = artery_aside_changes(tenant_id, moment);
+	values[3] = Int64GetDatum(limit);
 	count = (int) artery_execute(&select_orphans, values, NULL, false, 0);
 	if (count == 0)
 		return false;
@@ -152,6 +154,7 @@ artery_change_rescue(const char *tenant_id, TimestampTz moment)
 		tasks[i].claim->change_id = artery_field_text(i, 1);
 		tasks[i].claim->attempt = (int) artery_field_int64(i, 2);
 	}
+	*trying = count == 1 ? tasks[0].claim->change_id : NULL;
 	artery_change_begin(&batch, tenant_id);
 	count = artery_change_lock(&batch, tasks, count, false, rows);
 	for (i = 0; i < count; i++)
@@ -289,13 +292,14 @@ static void
 choose(const ArteryTenant *tenant, int wanted, List *busy, TimestampTz moment, List **change_ids, List **campaign_ids)
 {
 	ArteryStatement *statements[] = {&select_doubtful, &select_due};
-	Datum		values[4];
+	Datum		values[5];
 	ListCell   *cell;
 	int			k;
 
 	*change_ids = *campaign_ids = NIL;
 	values[0] = CStringGetTextDatum(tenant->tenant_id);
 	values[1] = TimestampTzGetDatum(moment);
+	values[4] = artery_aside_changes(tenant->tenant_id, moment);
 	for (k = 0; k < (int) lengthof(statements) && list_length(*change_ids) < wanted; k++)
 	{
 		int			rows;
@@ -347,9 +351,8 @@ find_free(const ArteryTenant *tenant, List *campaign_ids)
 	return is_free;
 }
 
-/* The tenant's next due changes whose campaigns nobody is busy with: as many as wanted, if there are. */
 List *
-artery_change_take(const ArteryTenant *tenant, int wanted, TimestampTz moment, MemoryContext context)
+artery_change_take(const ArteryTenant *tenant, int wanted, TimestampTz moment, MemoryContext context, char **trying)
 {
 	List	   *claims = NIL;
 	List	   *busy = NIL;
@@ -375,6 +378,7 @@ artery_change_take(const ArteryTenant *tenant, int wanted, TimestampTz moment, M
 			else
 				busy = lappend(busy, list_nth(campaign_ids, i));
 		}
+		*trying = list_length(free_ids) == 1 ? linitial(free_ids) : NULL;
 		fresh = take(tenant, free_ids, moment, context);	/* what is held instead is due no more */
 		before = MemoryContextSwitchTo(context);
 		claims = list_concat(claims, fresh);

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
+#include "deliver/aside.h"
 #include "deliver/flight.h"
 #include "deliver/graph_json.h"
 #include "runtime/clock.h"
@@ -43,7 +44,7 @@ static void prepare(void);
 static bool may_claim(int places, TimestampTz claimed_at, TimestampTz *next);
 static bool together(Flight **batch, int count, List **claims, TimestampTz *next);
 static TimestampTz next_settlement(void);
-static List *claim(MemoryContext context, TimestampTz *next);
+static List *claim(MemoryContext context, bool careful, TimestampTz *next);
 static void claim_alone(List **claims, TimestampTz *next);
 static void launch(List *flights);
 static void guarded(Flight *flight, FlightStep step);
@@ -174,7 +175,7 @@ together(Flight **batch, int count, List **claims, TimestampTz *next)
 		artery_transaction_begin(&scope, "artery: judging, settling and claiming changes");
 		artery_flight_work(batch, count, count == 1);
 		if (claims != NULL)
-			*claims = claim(before, next);
+			*claims = claim(before, artery_aside_any(), next);
 		artery_transaction_commit(&scope);
 		committed = true;
 	}
@@ -207,7 +208,7 @@ next_settlement(void)
 
 /* Within a transaction: claim as many as there are places for, and read what the tenants sign with. */
 static List *
-claim(MemoryContext context, TimestampTz *next)
+claim(MemoryContext context, bool careful, TimestampTz *next)
 {
 	List	   *flights = NIL;
 	List	   *claims;
@@ -215,13 +216,13 @@ claim(MemoryContext context, TimestampTz *next)
 
 	artery_throttle_load();
 	MemoryContextSwitchTo(context); /* only here: a statement leaves us in SPI's own, which ends with the scope */
-	claims = artery_change_claim(artery_flight_places(), next);
+	claims = artery_change_claim(artery_flight_places(), careful, next);
 	foreach(cell, claims)
 		flights = lappend(flights, artery_flight_make(lfirst(cell), flights == NIL ? NULL : llast(flights), context));
 	return flights;
 }
 
-/* A claim that failed with the rest of its round, or made the rest fail. */
+/* A claim that failed with the rest of its round, or made the rest fail: now with care. */
 static void
 claim_alone(List **claims, TimestampTz *next)
 {
@@ -229,7 +230,7 @@ claim_alone(List **claims, TimestampTz *next)
 	ArteryScope scope;
 
 	artery_transaction_begin(&scope, "artery: claiming changes");
-	*claims = claim(before, next);
+	*claims = claim(before, true, next);
 	artery_transaction_commit(&scope);
 }
 

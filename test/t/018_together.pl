@@ -13,10 +13,10 @@ add_tenant($node, $_) for qw(acme other);
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
-# All are queued before the first is sent.
+# All are queued, and then something done, before the first is sent.
 sub queue
 {
-	my ($names) = @_;
+	my ($names, $then) = @_;
 	my %change;
 
 	$node->append_conf('postgresql.conf', 'artery.enabled = off');
@@ -27,6 +27,7 @@ sub queue
 		$fake->add_adset($names->[$n], 10000);
 		$change{ $names->[$n] } = queue_budget($node, $n % 2 ? 'acme' : 'other', $names->[$n], 100, 110);
 	}
+	$then->() if $then;
 	$node->append_conf('postgresql.conf', 'artery.enabled = on');
 	$node->reload;
 	sql('SELECT artery.wake_worker()');
@@ -75,5 +76,53 @@ poll_until(sub { state_of($node, $part->{part_settle}) eq 'completed' }, 'until 
 is(scalar($fake->requests('POST', 'part_settle')), 1, 'and was written once');
 is(sql("SELECT count(*) FROM artery.ad_change_history WHERE change_id = '$part->{part_settle}' AND outcome = 'completed'"),
 	'1', 'and is told once');
+
+sub spoil_claims
+{
+	return sql(q{CREATE FUNCTION public.spoil_claim() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF NEW.target_id = 'poison_row' AND NEW.state = 'sending' OR NEW.target_id = 'poison_any' OR NEW.tenant_id = 'sick' THEN
+			RAISE EXCEPTION 'spoilt claim';
+		END IF;
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER spoil_claim BEFORE UPDATE ON artery.ad_change FOR EACH ROW EXECUTE FUNCTION public.spoil_claim();
+	CREATE FUNCTION public.spoil_late() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF NEW.target_id = 'poison_late' AND NEW.state = 'sending' THEN
+			RAISE EXCEPTION 'spoilt commit';
+		END IF;
+		RETURN NULL;
+	END $$;
+	CREATE CONSTRAINT TRIGGER spoil_late AFTER UPDATE ON artery.ad_change DEFERRABLE INITIALLY DEFERRED
+		FOR EACH ROW EXECUTE FUNCTION public.spoil_late()});
+}
+
+# What cannot even be claimed: one change at once, one at the commit, all of a tenant's, and one
+# that may not be marked, either.
+$fake->control('DELETE', 'faults');
+add_tenant($node, 'sick');
+my $log_from = -s $node->logfile;
+$fake->add_adset('poison_sick', 10000);
+my $sick;
+my %poison = %{ queue([ map { "poison_$_" } qw(row any late), 1 .. 9 ], sub {
+	$sick = queue_budget($node, 'sick', 'poison_sick', 100, 110);
+	spoil_claims();
+}) };
+poll_until(sub { count_state(\%poison, 'completed') eq '9' }, 'what can be claimed is completed', 60);
+poll_until(sub { sql("SELECT count(*) FROM artery.v_alerts WHERE kind = 'unclaimable'") eq '4' }, 'what cannot has an alert');
+is(sql("SELECT string_agg(state || ' ' || coalesce(last_error, '-') || ' ' || (run_at > created_at), ', ' ORDER BY target_id)
+  FROM artery.v_pending_changes WHERE target_id IN ('poison_row', 'poison_any', 'poison_late', 'poison_sick')"),
+	'approved - false, approved spoilt commit true, approved spoilt claim true, approved - false',
+	'and says so itself where it can be written');
+like(sql("SELECT artery.health() ->> 'problems'"), qr/open alerts: 4/, 'health tells of them');
+is(scalar($fake->requests('GET', $_)), 0, "$_ is not asked for") for qw(poison_row poison_any poison_late poison_sick);
+my $later = queue([ map { "after_$_" } 1 .. 4 ]);
+poll_until(sub { count_state($later, 'completed') eq '4' }, 'changes that come later go on', 60);
+my $told = () = PostgreSQL::Test::Utils::slurp_file($node->logfile, $log_from) =~ /LOG:.*which cannot be claimed/g;
+is($told, 4, 'each is logged once');
+sql('DROP TRIGGER spoil_claim ON artery.ad_change; DROP TRIGGER spoil_late ON artery.ad_change');
+poll_until(sub { count_state({ %poison, sick => $sick }, 'completed') eq '13' }, 'they are tried again by themselves', 60);
+is(sql("SELECT count(*) FROM artery.v_alerts WHERE kind = 'unclaimable'"), '0', 'and their alerts are closed');
 
 done_testing();
