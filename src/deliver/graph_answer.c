@@ -158,7 +158,7 @@ artery_read_usage_headers(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	read_headers(fcinfo, 0, headers);
-	usage = artery_graph_usage(headers);
+	usage = artery_graph_usage(headers, NULL, NULL);
 	values[0] = Float8GetDatum(usage.max_percent);
 	values[1] = Int32GetDatum(usage.pause_seconds);
 	values[2] = CStringGetTextDatum(artery_graph_scope_name(usage.pause_scope));

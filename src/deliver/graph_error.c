@@ -254,7 +254,7 @@ lengthen_wait(const HttpAnswer *answer, GraphVerdict *verdict)
 	const char *retry_after = answer->headers[HTTP_RETRY_AFTER];
 
 	if (verdict->class == GRAPH_THROTTLE)
-		verdict->wait_seconds = Max(verdict->wait_seconds, artery_graph_usage(answer->headers).pause_seconds);
+		verdict->wait_seconds = Max(verdict->wait_seconds, artery_graph_usage(answer->headers, NULL, NULL).pause_seconds);
 	if (retry_after != NULL && strlen(retry_after) <= 6 && strspn(retry_after, "0123456789") == strlen(retry_after))
 		verdict->wait_seconds = Max(verdict->wait_seconds, atoi(retry_after));
 }

@@ -77,7 +77,17 @@ extern const char *artery_graph_scope_name(GraphScope scope);
  */
 extern GraphVerdict artery_graph_classify(const HttpAnswer *answer, GraphOperation operation, const Jsonb *parsed);
 
-/* Read the usage headers; values that are no JSON count as absent. */
-extern GraphUsage artery_graph_usage(const char *const headers[HTTP_HEADERS]);
+#define USE_CASE_MANAGEMENT "ads_management"
+#define USE_CASE_INSIGHTS "ads_insights"
+
+/*
+ * Read the usage headers; values that are no JSON count as absent. With an
+ * account (digits), what they say of other accounts is left out, so that it
+ * neither hides nor slows this one; with a use case, what they say of others.
+ * NULL leaves out nothing. Meta may name a business instead of the account: its
+ * number is not known here, so then the header says nothing.
+ */
+extern GraphUsage artery_graph_usage(const char *const headers[HTTP_HEADERS], const char *account_id,
+									 const char *use_case);
 
 #endif							/* ARTERY_DELIVER_GRAPH_ERROR_H */

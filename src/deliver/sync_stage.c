@@ -374,10 +374,8 @@ retry_or_fail(Sync *sync, const char *error)
 static void
 slow_down(Sync *sync)
 {
-	GraphUsage	usage = artery_graph_usage(sync->answer->headers);
+	GraphUsage	usage = artery_graph_usage(sync->answer->headers, sync->subject.account_id, NULL);
 
-	if (usage.pause_account != NULL && strcmp(usage.pause_account, sync->subject.account_id) != 0)
-		return;
 	if (usage.max_percent >= 100)
 		artery_sync_wait(sync, Max(usage.pause_seconds, FULL_PAUSE_SECONDS));
 	else if (usage.max_percent >= SLOW_FROM_PERCENT)

@@ -106,7 +106,7 @@ static List *throttles = NIL;
 static List *paces = NIL;
 
 static void learn_from_verdict(const ThrottleSubject *subject, const GraphVerdict *verdict);
-static void learn_from_usage(const ThrottleSubject *subject, const GraphUsage *usage);
+static void learn_from_usage(const ThrottleSubject *subject, const HttpAnswer *answer, const char *use_case);
 static void learn(ThrottleKind kind, const ThrottleSubject *subject, double wait_seconds, const GraphVerdict *verdict,
 				  double usage_percent);
 static bool is_current_token(const ThrottleSubject *subject);
@@ -122,12 +122,12 @@ void
 artery_throttle_note(const ThrottleSubject *subject, const HttpAnswer *answer, const GraphVerdict *verdict)
 {
 	MemoryContext before = CurrentMemoryContext;
-	GraphUsage	usage = artery_graph_usage(answer->headers);
 
 	if (verdict->class == GRAPH_OK)
 		forget_past(subject);
 	learn_from_verdict(subject, verdict);
-	learn_from_usage(subject, &usage);
+	learn_from_usage(subject, answer, USE_CASE_MANAGEMENT);
+	learn_from_usage(subject, answer, USE_CASE_INSIGHTS);
 	MemoryContextSwitchTo(before);	/* a transaction ends in another one */
 }
 
@@ -167,27 +167,23 @@ learn_from_verdict(const ThrottleSubject *subject, const GraphVerdict *verdict)
 
 /* A quota shows how full it is before it refuses. */
 static void
-learn_from_usage(const ThrottleSubject *subject, const GraphUsage *usage)
+learn_from_usage(const ThrottleSubject *subject, const HttpAnswer *answer, const char *use_case)
 {
-	bool		is_app = usage->pause_scope == SCOPE_APP;
-	bool		is_insights = usage->pause_type != NULL && strcmp(usage->pause_type, "ads_insights") == 0;
+	GraphUsage	usage = artery_graph_usage(answer->headers, subject->account_id, use_case);
+	bool		is_app = usage.pause_scope == SCOPE_APP;
+	bool		is_insights = strcmp(use_case, USE_CASE_INSIGHTS) == 0;
 
-	if (usage->pause_type != NULL && !is_insights && strcmp(usage->pause_type, "ads_management") != 0)
-		return;
-	if (usage->pause_account != NULL && subject->account_id != NULL &&
-		strcmp(usage->pause_account, subject->account_id) != 0)
-		return;
-	if (usage->pause_seconds > 0 || usage->max_percent >= 100)
+	if (usage.pause_seconds > 0 || usage.max_percent >= 100)
 	{
-		double		wait = usage->pause_seconds > 0 ? usage->pause_seconds : FULL_WAIT;
+		double		wait = usage.pause_seconds > 0 ? usage.pause_seconds : FULL_WAIT;
 
 		if (is_insights)
-			learn(is_app ? THROTTLE_APP_INSIGHTS : THROTTLE_ACCOUNT_INSIGHTS, subject, wait, NULL, usage->max_percent);
+			learn(is_app ? THROTTLE_APP_INSIGHTS : THROTTLE_ACCOUNT_INSIGHTS, subject, wait, NULL, usage.max_percent);
 		else
-			learn(is_app ? THROTTLE_APP : THROTTLE_ACCOUNT, subject, wait, NULL, usage->max_percent);
+			learn(is_app ? THROTTLE_APP : THROTTLE_ACCOUNT, subject, wait, NULL, usage.max_percent);
 	}
-	else if (usage->max_percent >= SLOW_PERCENT && !is_insights)
-		learn(is_app ? THROTTLE_APP_USAGE : THROTTLE_ACCOUNT_USAGE, subject, SLOW_LASTS, NULL, usage->max_percent);
+	else if (usage.max_percent >= SLOW_PERCENT && !is_insights)
+		learn(is_app ? THROTTLE_APP_USAGE : THROTTLE_ACCOUNT_USAGE, subject, SLOW_LASTS, NULL, usage.max_percent);
 }
 
 static void

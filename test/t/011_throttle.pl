@@ -97,6 +97,22 @@ my $next = queue_budget($node, 'full', 'full2', 100, 110);
 poll_until(sub { state_of($node, $next) eq 'blocked' }, 'then nothing more is asked');
 is(scalar($fake->requests('GET', 'full2')), 0, 'not even to look');
 is(sql("SELECT until - since > interval '29 minutes' FROM artery.v_throttles WHERE tenant_id = 'full'"), 't', 'for as long as Meta says');
+
+# What the header says of other accounts and use cases neither hides a quota nor fills it.
+for my $case ([ hidden => 85, 1 ], [ others => 10, 0 ])
+{
+	my ($tenant, $percent, $noted) = @$case;
+
+	add_tenant($node, $tenant, meta_ad_account_id => '1');
+	$fake->add_adset($tenant, 10000);
+	$fake->control('POST', 'settings', { usage_headers => { 'X-Business-Use-Case-Usage' => encode_json({
+		999 => [ { type => 'ads_management', call_count => 100, estimated_time_to_regain_access => 60 } ],
+		1 => [ { type => 'pages', call_count => 100, estimated_time_to_regain_access => 90 },
+			{ type => 'ads_insights', call_count => 95 }, { type => 'ads_management', call_count => $percent } ] }) } });
+	my $id = queue_budget($node, $tenant, $tenant, 100, 110);
+	poll_until(sub { state_of($node, $id) eq 'completed' }, "$percent percent beside fuller quotas of others: changed");
+	is(throttles($tenant) // '', $noted ? 'usage' : '', $noted ? 'and noted' : 'and not slowed');
+}
 $fake->control('POST', 'settings', { usage_headers => undef });
 
 # A refused token: stopped over a restart, the same one again changes nothing, another one resumes; one alert.
