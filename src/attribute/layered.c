@@ -37,12 +37,6 @@ artery_layered_window(double days)
 	return (int64) rint(days * USECS_PER_DAY);
 }
 
-bool
-artery_layered_in_window(TimestampTz click, TimestampTz conversion, int64 window)
-{
-	return click <= conversion && conversion - click <= window;
-}
-
 double
 artery_layered_hours(TimestampTz click, TimestampTz conversion)
 {

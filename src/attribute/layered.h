@@ -31,9 +31,6 @@ extern double artery_layered_confidence(double score);
 /* A window of days in microseconds. */
 extern int64 artery_layered_window(double days);
 
-/* Is the click at or before the conversion and inside the window? Its edge counts. */
-extern bool artery_layered_in_window(TimestampTz click, TimestampTz conversion, int64 window);
-
 /* Hours from click to conversion. */
 extern double artery_layered_hours(TimestampTz click, TimestampTz conversion);
 
