@@ -88,7 +88,7 @@ for my $n (1 .. 3)
 	ask(qq{
 		SELECT artery.register_ad('$tenant', 'ad_12' || $n + 2, 'campaign_456', '230$n', '230$n',
 			artery.now() - interval '4 days');
-		SELECT artery.record_ad_day('$tenant', 'ad_12' || $n + 2, current_date - d, 4000, 60, 100)
+		SELECT artery.record_ad_day('$tenant', 'ad_12' || $n + 2, (artery.now() AT TIME ZONE 'America/New_York')::date - d, 4000, 60, 100)
 		  FROM generate_series(1, 3) d;
 	});
 }
