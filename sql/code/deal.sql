@@ -120,6 +120,50 @@ $$;
 COMMENT ON FUNCTION artery.ad_roas(text, text, timestamptz, timestamptz) IS
 'What an ad cost and brought, in the account''s currency. pipeline_value: present stage values of its deals, won ones included, and its other conversions; cash_revenue: real values of won deals and real conversions. With bounds: deals that began, and conversions, in [since, until). roas is NULL without spend.';
 
+CREATE OR REPLACE FUNCTION artery.correct_increments(tenant_id text, deal_id text DEFAULT NULL)
+RETURNS TABLE (deals bigint, corrected bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_deal text;
+BEGIN
+    SELECT count(*) INTO deals FROM artery.deal d
+     WHERE d.tenant_id = correct_increments.tenant_id
+       AND d.deal_id = coalesce(correct_increments.deal_id, d.deal_id);
+    corrected := 0;
+    FOR v_deal IN
+        SELECT d.deal_id
+          FROM artery.deal d
+          JOIN artery.deal_stage_event e ON e.tenant_id = d.tenant_id AND e.deal_id = d.deal_id
+         WHERE d.tenant_id = correct_increments.tenant_id
+           AND d.deal_id = coalesce(correct_increments.deal_id, d.deal_id)
+         GROUP BY d.deal_id, d.stage_value
+        HAVING sum(e.increment) <> d.stage_value
+            OR (array_agg(e.stage_value ORDER BY e.occurred_at DESC, e.event_seq DESC))[1] <> d.stage_value
+    LOOP
+        -- Whoever records a stage of the deal holds this lock too.
+        PERFORM FROM artery.deal d
+          WHERE d.tenant_id = correct_increments.tenant_id AND d.deal_id = v_deal FOR UPDATE;
+        UPDATE artery.deal_stage_event e SET increment = w.increment
+          FROM (SELECT x.occurred_at, x.event_seq,
+                       x.stage_value - lag(x.stage_value, 1, 0) OVER (ORDER BY x.occurred_at, x.event_seq) AS increment
+                  FROM artery.deal_stage_event x
+                 WHERE x.tenant_id = correct_increments.tenant_id AND x.deal_id = v_deal) w
+         WHERE e.tenant_id = correct_increments.tenant_id AND e.deal_id = v_deal
+           AND e.occurred_at = w.occurred_at AND e.event_seq = w.event_seq AND e.increment <> w.increment;
+        UPDATE artery.deal d SET updated_at = artery.now(), stage_value = (
+               SELECT sum(e.increment) FROM artery.deal_stage_event e
+                WHERE e.tenant_id = correct_increments.tenant_id AND e.deal_id = v_deal)
+         WHERE d.tenant_id = correct_increments.tenant_id AND d.deal_id = v_deal;
+        corrected := corrected + 1;
+    END LOOP;
+    RETURN NEXT;
+END
+$$;
+COMMENT ON FUNCTION artery.correct_increments(text, text) IS
+'Make the increments of the tenant''s deals (or of one) the differences of the values after each event, and their sum the value of the present stage; returns how many deals were looked at and how many were wrong.';
+
 CREATE OR REPLACE VIEW artery.v_synthetic_revenue_summary WITH (security_barrier) AS
 SELECT d.tenant_id, d.stage AS stage_name, count(*) AS deals,
        count(*) FILTER (WHERE d.attribution_method <> 'unattributed') AS attributed_deals,

@@ -3,12 +3,14 @@
 CREATE OR REPLACE FUNCTION artery.worker_status(
     OUT library_version text, OUT preloaded boolean, OUT listed boolean, OUT launcher_pid integer,
     OUT worker_pid integer, OUT started_at timestamptz, OUT last_round_at timestamptz, OUT rounds bigint,
-    OUT requests bigint, OUT in_flight integer, OUT last_error_at timestamptz, OUT last_error text)
+    OUT requests bigint, OUT in_flight integer, OUT last_error_at timestamptz, OUT last_error text,
+    OUT jobs_pid integer, OUT jobs_started_at timestamptz, OUT jobs_last_round_at timestamptz, OUT jobs_rounds bigint,
+    OUT jobs_last_error_at timestamptz, OUT jobs_last_error text)
 RETURNS SETOF record
 LANGUAGE C VOLATILE ROWS 1
 AS 'MODULE_PATHNAME', 'artery_worker_status';
 COMMENT ON FUNCTION artery.worker_status() IS
-'One row of what shared memory knows of the launcher and of this database''s worker: whether artery is preloaded and the database listed in artery.databases, pids, rounds and HTTP requests done, the last error.';
+'One row of what shared memory knows of the launcher and of this database''s workers, the one that delivers and syncs and the one for jobs and upkeep (jobs_*): whether artery is preloaded and the database listed in artery.databases, pids, rounds and HTTP requests done, the last error.';
 
 CREATE OR REPLACE FUNCTION artery.health_worker()
 RETURNS jsonb
@@ -28,7 +30,23 @@ AS $$
         'last_error', CASE WHEN artery.tenant_visible('') THEN w.last_error END)
       FROM artery.worker_status() w
 $$;
-COMMENT ON FUNCTION artery.health_worker() IS 'Part of health(): the worker of this database.';
+COMMENT ON FUNCTION artery.health_worker() IS 'Part of health(): the worker of this database that delivers and syncs.';
+
+CREATE OR REPLACE FUNCTION artery.health_job_worker()
+RETURNS jsonb
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object(
+        'state', CASE WHEN w.jobs_pid IS NOT NULL THEN 'running'
+                      WHEN w.preloaded AND w.listed AND NOT pg_is_in_recovery() THEN 'missing'
+                      ELSE 'none' END,
+        'pid', w.jobs_pid, 'started_at', w.jobs_started_at, 'last_round_at', w.jobs_last_round_at, 'rounds', w.jobs_rounds,
+        'last_error_at', w.jobs_last_error_at,
+        'last_error', CASE WHEN artery.tenant_visible('') THEN w.jobs_last_error END)
+      FROM artery.worker_status() w
+$$;
+COMMENT ON FUNCTION artery.health_job_worker() IS 'Part of health(): the worker of this database for jobs and upkeep.';
 
 CREATE OR REPLACE FUNCTION artery.health_changes()
 RETURNS jsonb
@@ -166,6 +184,7 @@ DECLARE
     v_extension text := (SELECT e.extversion FROM pg_extension e WHERE e.extname = 'artery');
     v_offset   float8 := current_setting('artery.clock_offset');
     v_worker   jsonb := artery.health_worker();
+    v_job_worker jsonb := artery.health_job_worker();
     v_changes  jsonb := artery.health_changes();
     v_jobs     jsonb := artery.health_jobs();
     v_accounts jsonb := artery.health_accounts();
@@ -181,6 +200,8 @@ BEGIN
     v_problems := array_remove(ARRAY[
         CASE WHEN v_library <> v_extension THEN format('library %s and extension %s differ: ALTER EXTENSION artery UPDATE, or restart',
                                                        v_library, v_extension) END,
+        CASE WHEN v_job_worker ->> 'state' = 'missing' AND v_worker ->> 'state' = 'running'
+             THEN 'the worker for jobs of this database is not running: see max_worker_processes' END,
         CASE WHEN NOT current_setting('artery.enabled')::boolean THEN 'artery.enabled is off: nothing is sent' END,
         CASE WHEN v_oldest < v_now - v_old THEN format('work has been due since %s', v_oldest) END,
         CASE WHEN (v_changes ->> 'failed_today')::bigint > 0 THEN format('changes failed today: %s', v_changes ->> 'failed_today') END,
@@ -189,13 +210,16 @@ BEGIN
         CASE WHEN (v_throttles ->> 'alerts')::bigint > 0 THEN format('open alerts: %s, see v_alerts', v_throttles ->> 'alerts') END,
         CASE WHEN (v_jobs ->> 'dead')::bigint > 0 THEN format('dead jobs: %s', v_jobs ->> 'dead') END,
         CASE WHEN (v_worker ->> 'last_error_at')::timestamptz > v_now - interval '10 minutes'
-             THEN 'the worker met an error lately' END], NULL);
+             THEN 'the worker met an error lately' END,
+        CASE WHEN (v_job_worker ->> 'last_error_at')::timestamptz > v_now - interval '10 minutes'
+             THEN 'the worker for jobs met an error lately' END], NULL);
     RETURN jsonb_build_object(
         'status', CASE WHEN v_down <> '{}' THEN 'down' WHEN v_problems <> '{}' THEN 'degraded' ELSE 'ok' END,
         'problems', to_jsonb(v_down || v_problems),
         'version', jsonb_build_object('library', v_library, 'extension', v_extension),
         'enabled', current_setting('artery.enabled')::boolean,
         'worker', v_worker,
+        'job_worker', v_job_worker,
         'launcher', (SELECT jsonb_build_object('pid', w.launcher_pid) FROM artery.worker_status() w),
         'backlog', jsonb_build_object('changes', v_changes -> 'backlog', 'jobs', v_jobs -> 'backlog',
             'age_seconds', round(greatest(0, extract(epoch FROM v_now - v_oldest)), 1)),

@@ -8,7 +8,30 @@ CREATE OR REPLACE FUNCTION artery.wake_worker()
 RETURNS void
 LANGUAGE C VOLATILE
 AS 'MODULE_PATHNAME', 'artery_wake_worker';
-COMMENT ON FUNCTION artery.wake_worker() IS 'Wake this database''s worker when the transaction commits; nothing happens if it rolls back.';
+COMMENT ON FUNCTION artery.wake_worker() IS
+'Wake this database''s worker, which delivers and syncs, when the transaction commits; nothing happens if it rolls back.';
+
+CREATE OR REPLACE FUNCTION artery.wake_jobs()
+RETURNS void
+LANGUAGE C VOLATILE
+AS 'MODULE_PATHNAME', 'artery_wake_jobs';
+COMMENT ON FUNCTION artery.wake_jobs() IS
+'Wake this database''s other worker, for jobs and upkeep, when the transaction commits; nothing happens if it rolls back.';
+
+CREATE OR REPLACE FUNCTION artery.wake_for_job(job_name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF job_name = 'actuals-sync' THEN
+        PERFORM artery.wake_worker();
+    ELSE
+        PERFORM artery.wake_jobs();
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.wake_for_job(text) IS 'Wake the worker that does jobs of that name when the transaction commits.';
 
 CREATE OR REPLACE FUNCTION artery.require_job_name(job_name text)
 RETURNS artery.job_config
@@ -73,7 +96,7 @@ BEGIN
         EXIT WHEN FOUND;
     END LOOP;
     IF v_config.runs_in = 'worker' THEN
-        PERFORM artery.wake_worker();
+        PERFORM artery.wake_for_job(job_name);
     END IF;
     RETURN v_job_id;
 END
@@ -126,7 +149,7 @@ DECLARE
     v_rescued integer := 0;
 BEGIN
     FOR v_lost IN
-        SELECT j.tenant_id, j.job_id, j.attempt, j.max_attempts,
+        SELECT j.tenant_id, j.job_id, j.job_name, j.attempt, j.max_attempts,
                CASE WHEN j.lease_until < v_now THEN 'the lease ran out' ELSE 'the worker went away' END AS reason
           FROM artery.job j
          WHERE j.state = 'active'
@@ -136,7 +159,7 @@ BEGIN
         PERFORM FROM artery.job j
           WHERE j.tenant_id = v_lost.tenant_id AND j.job_id = v_lost.job_id
             AND j.attempt = v_lost.attempt AND j.state = 'active'
-            FOR UPDATE SKIP LOCKED;
+            FOR UPDATE SKIP LOCKED;  -- artery's own worker holds it while it works on it
         CONTINUE WHEN NOT FOUND;
         PERFORM artery.record_execution(v_lost.tenant_id, v_lost.job_id, 'lost', NULL, v_lost.reason, v_now);
         UPDATE artery.job j SET last_error = v_lost.reason, failed_at = v_now,
@@ -144,6 +167,7 @@ BEGIN
          WHERE j.tenant_id = v_lost.tenant_id AND j.job_id = v_lost.job_id;
         IF v_lost.attempt < v_lost.max_attempts THEN
             PERFORM artery.requeue_job(v_lost.tenant_id, v_lost.job_id, v_now);
+            PERFORM artery.wake_for_job(v_lost.job_name);
         END IF;
         v_rescued := v_rescued + 1;
     END LOOP;
@@ -380,7 +404,7 @@ BEGIN
     IF NOT v_dead THEN
         PERFORM artery.requeue_job(tenant_id, job_id, v_now + (
             SELECT c.backoff * power(2, v_job.attempt - 1) FROM artery.job_config c WHERE c.job_name = v_job.job_name));
-        PERFORM artery.wake_worker();
+        PERFORM artery.wake_for_job(v_job.job_name);
     END IF;
     RETURN true;
 END
@@ -415,55 +439,11 @@ BEGIN
        SET state = 'queued', run_at = artery.now(), worker = NULL, worker_pid = NULL,
            max_attempts = j.attempt + (SELECT c.max_attempts FROM artery.job_config c WHERE c.job_name = j.job_name)
      WHERE j.tenant_id = retry_job.tenant_id AND j.job_id = retry_job.job_id;
-    PERFORM artery.wake_worker();
+    PERFORM artery.wake_for_job(v_job.job_name);
     RETURN job_id;
 END
 $$;
 COMMENT ON FUNCTION artery.retry_job(text, bigint) IS 'Revive a dead job with all its attempts anew; returns its id.';
-
-CREATE OR REPLACE FUNCTION artery.correct_increments(tenant_id text, deal_id text DEFAULT NULL)
-RETURNS TABLE (deals bigint, corrected bigint)
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_deal text;
-BEGIN
-    SELECT count(*) INTO deals FROM artery.deal d
-     WHERE d.tenant_id = correct_increments.tenant_id
-       AND d.deal_id = coalesce(correct_increments.deal_id, d.deal_id);
-    corrected := 0;
-    FOR v_deal IN
-        SELECT d.deal_id
-          FROM artery.deal d
-          JOIN artery.deal_stage_event e ON e.tenant_id = d.tenant_id AND e.deal_id = d.deal_id
-         WHERE d.tenant_id = correct_increments.tenant_id
-           AND d.deal_id = coalesce(correct_increments.deal_id, d.deal_id)
-         GROUP BY d.deal_id, d.stage_value
-        HAVING sum(e.increment) <> d.stage_value
-            OR (array_agg(e.stage_value ORDER BY e.occurred_at DESC, e.event_seq DESC))[1] <> d.stage_value
-    LOOP
-        -- Whoever records a stage of the deal holds this lock too.
-        PERFORM FROM artery.deal d
-          WHERE d.tenant_id = correct_increments.tenant_id AND d.deal_id = v_deal FOR UPDATE;
-        UPDATE artery.deal_stage_event e SET increment = w.increment
-          FROM (SELECT x.occurred_at, x.event_seq,
-                       x.stage_value - lag(x.stage_value, 1, 0) OVER (ORDER BY x.occurred_at, x.event_seq) AS increment
-                  FROM artery.deal_stage_event x
-                 WHERE x.tenant_id = correct_increments.tenant_id AND x.deal_id = v_deal) w
-         WHERE e.tenant_id = correct_increments.tenant_id AND e.deal_id = v_deal
-           AND e.occurred_at = w.occurred_at AND e.event_seq = w.event_seq AND e.increment <> w.increment;
-        UPDATE artery.deal d SET updated_at = artery.now(), stage_value = (
-               SELECT sum(e.increment) FROM artery.deal_stage_event e
-                WHERE e.tenant_id = correct_increments.tenant_id AND e.deal_id = v_deal)
-         WHERE d.tenant_id = correct_increments.tenant_id AND d.deal_id = v_deal;
-        corrected := corrected + 1;
-    END LOOP;
-    RETURN NEXT;
-END
-$$;
-COMMENT ON FUNCTION artery.correct_increments(text, text) IS
-'Make the increments of the tenant''s deals (or of one) the differences of the values after each event, and their sum the value of the present stage; returns how many deals were looked at and how many were wrong.';
 
 CREATE OR REPLACE FUNCTION artery.perform_job(tenant_id text, job_name text, data jsonb)
 RETURNS jsonb
@@ -496,18 +476,26 @@ $$;
 COMMENT ON FUNCTION artery.perform_job(text, text, jsonb) IS
 'The work itself of a job that artery''s own worker does; returns its result. data: total_budget and seed of budget-optimization, since and until of attribution-matching, deal_id of synthetic-revenue-calculation, all optional.';
 
-CREATE OR REPLACE FUNCTION artery.take_worker_jobs(batch integer, syncs integer)
+CREATE OR REPLACE FUNCTION artery.take_worker_job(after text)
 RETURNS SETOF artery.job
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT t.* FROM artery.job_config c, artery.take_jobs(c.job_name, 'artery worker', batch, NULL, pg_backend_pid()) t
-     WHERE c.runs_in = 'worker' AND c.job_name <> 'actuals-sync'
-    UNION ALL
-    SELECT s.* FROM artery.take_sync_jobs(syncs) s
+DECLARE
+    v_name text;
+BEGIN
+    FOR v_name IN
+        SELECT c.job_name FROM artery.job_config c
+         WHERE c.runs_in = 'worker' AND c.job_name <> 'actuals-sync'
+         ORDER BY c.job_name <= after, c.job_name
+    LOOP
+        RETURN QUERY SELECT t.* FROM artery.take_jobs(v_name, 'artery jobs', 1, NULL, pg_backend_pid()) t;
+        EXIT WHEN FOUND;
+    END LOOP;
+END
 $$;
-COMMENT ON FUNCTION artery.take_worker_jobs(integer, integer) IS
-'Claim due jobs for artery''s own worker, up to the batch of each name, and as many syncs as it has room for.';
+COMMENT ON FUNCTION artery.take_worker_job(text) IS
+'Claim the next due job for artery''s own worker for jobs, of the names in turn: those after the given one first. None, or one row.';
 
 CREATE OR REPLACE FUNCTION artery.next_job_at()
 RETURNS timestamptz
@@ -526,11 +514,10 @@ AS $$
                  ORDER BY r.started_at DESC
                 OFFSET c.rate_limit_per_hour - 1 LIMIT 1) l ON c.rate_limit_per_hour IS NOT NULL
           WHERE c.runs_in = 'worker' AND c.job_name <> 'actuals-sync'),
-        artery.next_sync_at(),
         (SELECT min(j.lease_until) FROM artery.job j WHERE j.state = 'active'))
 $$;
 COMMENT ON FUNCTION artery.next_job_at() IS
-'When artery''s own worker has something to do next: a job falls due, a limit passes, a lease runs out; NULL if nothing is queued.';
+'When artery''s own worker for jobs has something to do next: a job falls due, a limit passes, a lease runs out; NULL if nothing is queued.';
 
 CREATE OR REPLACE VIEW artery.v_rate_limit_status WITH (security_barrier) AS
 SELECT t.tenant_id, c.job_name, c.rate_limit_per_hour AS limit_value, s.current_count,

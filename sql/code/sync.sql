@@ -400,6 +400,7 @@ DECLARE
     v_tenant text;
     v_left   integer := batch;
 BEGIN
+    PERFORM artery.rescue_jobs();
     IF batch < 1 THEN
         RETURN;
     END IF;
@@ -422,11 +423,13 @@ RETURNS timestamptz
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT min(j.run_at) FROM artery.job j
-     WHERE j.job_name = 'actuals-sync' AND j.state = 'queued' AND artery.can_sync(j.tenant_id)
-       AND current_setting('artery.enabled')::boolean
+    SELECT least(
+        (SELECT min(j.run_at) FROM artery.job j
+          WHERE j.job_name = 'actuals-sync' AND j.state = 'queued' AND artery.can_sync(j.tenant_id)
+            AND current_setting('artery.enabled')::boolean),
+        (SELECT min(j.lease_until) FROM artery.job j WHERE j.job_name = 'actuals-sync' AND j.state = 'active'))
 $$;
-COMMENT ON FUNCTION artery.next_sync_at() IS 'When the next job actuals-sync that can be done falls due.';
+COMMENT ON FUNCTION artery.next_sync_at() IS 'When the next job actuals-sync that can be done falls due, or the lease of one runs out.';
 
 CREATE OR REPLACE FUNCTION artery.renew_job(
     tenant_id text, job_id bigint, attempt integer, wait interval DEFAULT '0')

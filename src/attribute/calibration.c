@@ -468,5 +468,5 @@ wake_worker(void)
 	if (now < woken_at + WAKE_SECONDS * USECS_PER_SEC)
 		return;
 	woken_at = now;
-	artery_wake_worker_at_commit();
+	artery_wake_at_commit(ARTERY_JOBS);
 }

@@ -12,18 +12,23 @@
  * makes a report of them: started, polled, read; of fewer days at a time if
  * even that is too much.
  *
+ * The data of a job may hold "days", how many days to read up to today (28; at
+ * most 1,100, Meta keeps 37 months), and "async": true to have Insights made as
+ * reports, which then holds for later syncs of the account until one says false.
+ *
  * Changes come first: syncs together take at most half of the requests that
  * may be under way, and one sync has one at a time.
  */
 #include "artery.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "deliver/graph_json.h"
-#include "deliver/sync.h"
 #include "deliver/sync_state.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
@@ -35,9 +40,16 @@
 #define MOST_DAYS 1100
 #define STOPPED_SECONDS 900		/* token, account or settings: looked at again */
 #define SCHEDULE_INTERVAL (60 * USECS_PER_SEC)
+#define RETRY_CLAIM (1 * USECS_PER_SEC) /* syncs are due, but somebody else holds them */
 
 typedef void (*SyncStep) (Sync *sync);
 
+static ArteryStatement take_jobs = {
+	"SELECT tenant_id, job_id, attempt, data FROM artery.take_sync_jobs($1)", 1, {INT4OID}, NULL
+};
+static ArteryStatement next_job = {
+	"SELECT artery.next_sync_at()", 0, {0}, NULL
+};
 static ArteryStatement schedule_syncs = {
 	"SELECT artery.schedule_syncs()", 0, {0}, NULL
 };
@@ -46,6 +58,7 @@ static dlist_head syncs = DLIST_STATIC_INIT(syncs);
 static int	under_way = 0;		/* syncs */
 static int	in_flight = 0;		/* their requests */
 
+static void start(Datum tenant_id, Datum job_id, Datum attempt, const Jsonb *data);
 static TimestampTz schedule(void);
 static void take_answers(void);
 static TimestampTz move_on(void);
@@ -56,14 +69,38 @@ static void fail(Sync *sync);
 static void go_on(Sync *sync);
 static bool may_ask(Sync *sync);
 
-int
-artery_sync_room(void)
+/* Claim jobs, as many as there is room for; none while artery.enabled is off. */
+TimestampTz
+artery_sync_claim_duty(void)
 {
-	return artery_settings.enabled ? MOST_SYNCS - under_way : 0;
+	MemoryContext context = CurrentMemoryContext;
+	Datum		room = Int32GetDatum(artery_settings.enabled ? MOST_SYNCS - under_way : 0);
+	Datum		jobs[MOST_SYNCS][4];
+	ArteryScope scope;
+	TimestampTz next;
+	bool		isnull;
+	int			njobs;
+	int			i;
+	int			column;
+
+	artery_transaction_begin(&scope, "artery: claiming syncs");
+	scope.caller = context;
+	njobs = (int) artery_execute(&take_jobs, &room, NULL, false, 0);
+	for (i = 0; i < njobs; i++)
+		for (column = 0; column < 4; column++)
+			jobs[i][column] = artery_field_copy(&scope, i, column + 1, &isnull);
+	(void) artery_execute(&next_job, NULL, NULL, false, 1);
+	next = artery_field_null(0, 1) ? DT_NOEND : artery_field_time(0, 1);
+	artery_transaction_commit(&scope);
+	MemoryContextSwitchTo(context);
+	for (i = 0; i < njobs; i++)
+		start(jobs[i][0], jobs[i][1], jobs[i][2], DatumGetJsonbP(jobs[i][3]));
+	return Max(next, artery_clock_moment() + RETRY_CLAIM);
 }
 
-void
-artery_sync_start(const char *tenant_id, int64 job_id, int attempt, const Jsonb *data)
+/* Take over a claimed job; artery_sync_duty() works on it and settles it. */
+static void
+start(Datum tenant_id, Datum job_id, Datum attempt, const Jsonb *data)
 {
 	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "artery sync", ALLOCSET_SMALL_SIZES);
 	JsonbContainer *root = artery_graph_root_object(data);
@@ -74,9 +111,9 @@ artery_sync_start(const char *tenant_id, int64 job_id, int attempt, const Jsonb 
 
 	sync->context = context;
 	sync->work = AllocSetContextCreate(context, "artery sync step", ALLOCSET_DEFAULT_SIZES);
-	sync->tenant_id = artery_sync_keep(sync, tenant_id);
-	sync->job_id = job_id;
-	sync->attempt = attempt;
+	sync->tenant_id = artery_sync_keep(sync, TextDatumGetCString(tenant_id));
+	sync->job_id = DatumGetInt64(job_id);
+	sync->attempt = DatumGetInt32(attempt);
 	sync->days = DEFAULT_DAYS;
 	if (artery_graph_int64(root, "days", &days))
 		sync->days = (int) Min(Max(days, 1), MOST_DAYS);

@@ -2,10 +2,12 @@
  * job_runner.c
  *		The jobs that artery's own worker does.
  *
- * Claims are committed before the work begins; each job then runs in a
- * transaction of its own, its work in a subtransaction: an error undoes the work
- * and becomes the job's failure, never the worker's. Jobs that ask Meta take
- * longer and are handed on.
+ * One after the other, so that none waits, claimed, for another that takes long,
+ * and the most urgent is always the next. Claims are committed before the work
+ * begins; each job then runs in a transaction of its own that holds the job's row,
+ * so that nobody takes it away as lost, however long it takes. Its work is in a
+ * subtransaction: an error undoes the work and becomes the job's failure, never
+ * the worker's. Jobs that ask Meta are the other worker's (deliver/sync.c).
  */
 #include "artery.h"
 
@@ -13,17 +15,16 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-#include "deliver/sync.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/shmem.h"
 #include "runtime/worker.h"
 
-#define BATCH 8					/* jobs of each name claimed at once */
+#define JOBS_AT_ONCE 16			/* then the other duties come first */
+#define LONG_US (1 * USECS_PER_SEC) /* ... or after a job that took so long */
 #define RETRY_CLAIM_MS 1000		/* jobs are due, but somebody else holds them */
 
 typedef struct ClaimedJob
@@ -35,11 +36,12 @@ typedef struct ClaimedJob
 	Datum		data;
 } ClaimedJob;
 
-static ArteryStatement take_jobs = {
-	"SELECT tenant_id, job_id, attempt, job_name, data FROM artery.take_worker_jobs($1, $2)", 2, {INT4OID, INT4OID}, NULL
+static ArteryStatement take_job = {
+	"SELECT tenant_id, job_id, attempt, job_name, data FROM artery.take_worker_job($1)", 1, {TEXTOID}, NULL
 };
 static ArteryStatement perform_job = {
-	"SELECT artery.complete_job($1, $2, $3, artery.perform_job($1, $4, $5))",
+	"SELECT artery.complete_job($1, $2, $3, artery.perform_job($1, $4, $5)) "
+	"  FROM artery.lock_claim($1, $2, $3) c WHERE c.job_id IS NOT NULL",
 	5, {TEXTOID, INT8OID, INT4OID, TEXTOID, JSONBOID}, NULL
 };
 static ArteryStatement fail_job = {
@@ -50,8 +52,9 @@ static ArteryStatement next_job = {
 };
 
 PG_FUNCTION_INFO_V1(artery_wake_worker);
+PG_FUNCTION_INFO_V1(artery_wake_jobs);
 
-static int	claim(ClaimedJob **jobs);
+static bool claim(ClaimedJob *job);
 static void run(ClaimedJob *job);
 static char *attempt_work(ClaimedJob *job);
 
@@ -59,7 +62,15 @@ static char *attempt_work(ClaimedJob *job);
 Datum
 artery_wake_worker(PG_FUNCTION_ARGS)
 {
-	artery_wake_worker_at_commit();
+	artery_wake_at_commit(ARTERY_DELIVERY);
+	PG_RETURN_VOID();
+}
+
+/* artery.wake_jobs() */
+Datum
+artery_wake_jobs(PG_FUNCTION_ARGS)
+{
+	artery_wake_at_commit(ARTERY_JOBS);
 	PG_RETURN_VOID();
 }
 
@@ -68,62 +79,59 @@ artery_job_duty(void)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "artery jobs", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
+	TimestampTz began = artery_clock_wall();
+	TimestampTz next = DT_NOBEGIN;	/* there may be more */
 	ArteryScope scope;
-	ClaimedJob *jobs;
-	TimestampTz next;
-	int			njobs = claim(&jobs);
-	int			i;
+	ClaimedJob	job;
+	int			njobs = 0;
 
-	for (i = 0; i < njobs; i++)
+	while (njobs < JOBS_AT_ONCE && artery_clock_wall() < began + LONG_US && claim(&job))
 	{
+		njobs++;
+		run(&job);
+		MemoryContextReset(context);
 		CHECK_FOR_INTERRUPTS();
-		if (strcmp(TextDatumGetCString(jobs[i].job_name), ARTERY_SYNC_JOB) == 0)
-			artery_sync_start(TextDatumGetCString(jobs[i].tenant_id), DatumGetInt64(jobs[i].job_id),
-							  DatumGetInt32(jobs[i].attempt), DatumGetJsonbP(jobs[i].data));
-		else
-			run(&jobs[i]);
 	}
-
-	artery_transaction_begin(&scope, "artery: looking for the next job");
-	(void) artery_execute(&next_job, NULL, NULL, true, 1);
-	next = artery_field_null(0, 1) ? DT_NOEND : artery_field_time(0, 1);
-	artery_transaction_commit(&scope);
-
+	if (njobs == 0)
+	{
+		artery_transaction_begin(&scope, "artery: looking for the next job");
+		(void) artery_execute(&next_job, NULL, NULL, true, 1);
+		next = artery_field_null(0, 1) ? DT_NOEND : artery_field_time(0, 1);
+		artery_transaction_commit(&scope);
+		next = Max(next, artery_clock_moment() + RETRY_CLAIM_MS * 1000L);
+	}
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
-	if (njobs == 0)
-		next = Max(next, artery_clock_moment() + RETRY_CLAIM_MS * 1000L);
 	return next;
 }
 
-/* Claim what is due, in a transaction of its own; the rows outlive it. */
-static int
-claim(ClaimedJob **jobs)
+/* Claim the next job that is due, in a transaction of its own; its row outlives it. False if there is none. */
+static bool
+claim(ClaimedJob *job)
 {
+	static char last_name[NAMEDATALEN] = "";	/* another one's turn comes first */
 	ArteryScope scope;
 	MemoryContext context = CurrentMemoryContext;
-	Datum		batch[2] = {Int32GetDatum(BATCH), Int32GetDatum(artery_sync_room())};
+	Datum		after = CStringGetTextDatum(last_name);
 	bool		isnull;
-	int			njobs;
-	int			i;
+	bool		found;
 
-	artery_transaction_begin(&scope, "artery: claiming jobs");
+	artery_transaction_begin(&scope, "artery: claiming a job");
 	scope.caller = context;
-	njobs = (int) artery_execute(&take_jobs, batch, NULL, false, 0);
-	*jobs = MemoryContextAlloc(context, Max(njobs, 1) * sizeof(ClaimedJob));
-	for (i = 0; i < njobs; i++)
+	found = artery_execute(&take_job, &after, NULL, false, 0) > 0;
+	if (found)
 	{
-		ClaimedJob *job = &(*jobs)[i];
-
-		job->tenant_id = artery_field_copy(&scope, i, 1, &isnull);
-		job->job_id = artery_field_copy(&scope, i, 2, &isnull);
-		job->attempt = artery_field_copy(&scope, i, 3, &isnull);
-		job->job_name = artery_field_copy(&scope, i, 4, &isnull);
-		job->data = artery_field_copy(&scope, i, 5, &isnull);
+		job->tenant_id = artery_field_copy(&scope, 0, 1, &isnull);
+		job->job_id = artery_field_copy(&scope, 0, 2, &isnull);
+		job->attempt = artery_field_copy(&scope, 0, 3, &isnull);
+		job->job_name = artery_field_copy(&scope, 0, 4, &isnull);
+		job->data = artery_field_copy(&scope, 0, 5, &isnull);
 	}
 	artery_transaction_commit(&scope);
 	MemoryContextSwitchTo(context);
-	return njobs;
+	if (found)
+		strlcpy(last_name, TextDatumGetCString(job->job_name), sizeof(last_name));
+	return found;
 }
 
 /* Do a claimed job and settle it, both in one transaction. */
@@ -162,8 +170,7 @@ attempt_work(ClaimedJob *job)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		(void) artery_execute(&perform_job, values, NULL, false, 1);
-		if (!artery_field_bool(0, 1))
+		if (artery_execute(&perform_job, values, NULL, false, 1) == 0 || !artery_field_bool(0, 1))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("the claim of the job no longer holds")));

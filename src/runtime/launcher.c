@@ -1,6 +1,6 @@
 /*
  * launcher.c
- *		Keeps one worker alive per database listed in artery.databases.
+ *		Keeps the workers alive of each database listed in artery.databases.
  *
  * The launcher connects to no database and runs no SQL, so no database can
  * break it and it stands in nobody's way. It ends with FATAL only: a background
@@ -49,12 +49,12 @@ typedef struct Served
 
 PGDLLEXPORT void artery_launcher_main(Datum arg);
 
-static Served served[ARTERY_MAX_DATABASES];
+static Served served[ARTERY_SLOTS];
 static bool full_reported = false;
 
 static void attach_launcher(void);
 static void read_databases(void);
-static void want_database(const char *name);
+static void want_worker(const char *name, ArteryWork work);
 static TimestampTz serve(int index);
 static bool is_alive(int index, ArteryWorkerSlot *slot);
 static void judge_end(Served *one, const ArteryWorkerSlot *slot);
@@ -104,7 +104,7 @@ artery_launcher_main(Datum arg)
 			ProcessConfigFile(PGC_SIGHUP);
 			read_databases();
 		}
-		for (i = 0; i < ARTERY_MAX_DATABASES; i++)
+		for (i = 0; i < ARTERY_SLOTS; i++)
 			next = Min(next, serve(i));
 		wait_until(next);
 	}
@@ -129,7 +129,7 @@ attach_launcher(void)
 	before_shmem_exit(detach_launcher, (Datum) 0);
 }
 
-/* Give every listed database a slot, and tell the workers of others to end. */
+/* Give every listed database its slots, and tell the workers of others to end. */
 static void
 read_databases(void)
 {
@@ -143,18 +143,21 @@ read_databases(void)
 	full_reported = false;
 
 	LWLockAcquire(artery_shared->lock, LW_EXCLUSIVE);
-	for (i = 0; i < ARTERY_MAX_DATABASES; i++)
+	for (i = 0; i < ARTERY_SLOTS; i++)
 		served[i].wanted = false;
 	foreach(cell, names)
-		want_database(lfirst(cell));
-	for (i = 0; i < ARTERY_MAX_DATABASES; i++)
+	{
+		want_worker(lfirst(cell), ARTERY_DELIVERY);
+		want_worker(lfirst(cell), ARTERY_JOBS);
+	}
+	for (i = 0; i < ARTERY_SLOTS; i++)
 	{
 		ArteryWorkerSlot *slot = &artery_shared->slots[i];
 
 		slot->stop = !served[i].wanted;
 		if (slot->latch != NULL)
 			SetLatch(slot->latch);
-		if (slot->stop && slot->pid == 0 && !served[i].begun)
+		if (slot->stop && slot->pid == 0 && slot->leave == 0 && !served[i].begun)
 			memset(slot, 0, sizeof(ArteryWorkerSlot));
 	}
 	LWLockRelease(artery_shared->lock);
@@ -162,14 +165,15 @@ read_databases(void)
 	pfree(copy);
 }
 
-/* The slot of a name, or a free one; with the lock held. */
+/* The slot of a name and work, or a free one; with the lock held. */
 static void
-want_database(const char *name)
+want_worker(const char *name, ArteryWork work)
 {
+	int			first = work * ARTERY_MAX_DATABASES;
 	int			place = -1;
 	int			i;
 
-	for (i = 0; i < ARTERY_MAX_DATABASES; i++)
+	for (i = first; i < first + ARTERY_MAX_DATABASES; i++)
 	{
 		const char *taken = NameStr(artery_shared->slots[i].name);
 
@@ -220,6 +224,8 @@ serve(int index)
 	}
 	if (one->begun)
 		judge_end(one, &slot);
+	if (slot.leave > 0)
+		return DT_NOEND;		/* whoever asked for it wakes the launcher */
 	if (!one->wanted)
 	{
 		LWLockAcquire(artery_shared->lock, LW_EXCLUSIVE);
@@ -227,8 +233,6 @@ serve(int index)
 		LWLockRelease(artery_shared->lock);
 		return DT_NOEND;
 	}
-	if (slot.leave > 0)
-		return DT_NOEND;		/* whoever asked for it wakes the launcher */
 	if (one->retry_at <= now)
 		start_worker(index, &slot);
 	return one->begun ? TimestampTzPlusMilliseconds(now, FIRST_DELAY_MS) : one->retry_at;
@@ -289,8 +293,8 @@ start_worker(int index, const ArteryWorkerSlot *slot)
 	worker.bgw_main_arg = Int32GetDatum(index);
 	strlcpy(worker.bgw_library_name, "artery", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "artery_worker_main", sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, BGW_MAXLEN, "artery worker %s", NameStr(slot->name));
-	strlcpy(worker.bgw_type, "artery worker", BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "%s %s", artery_work_names[ARTERY_SLOT_WORK(index)], NameStr(slot->name));
+	strlcpy(worker.bgw_type, artery_work_names[ARTERY_SLOT_WORK(index)], BGW_MAXLEN);
 
 	before = MemoryContextSwitchTo(TopMemoryContext);
 	one->start_at = artery_clock_wall();
@@ -306,7 +310,8 @@ start_worker(int index, const ArteryWorkerSlot *slot)
 	ereport(LOG,
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 			 errmsg("could not register background process for database \"%s\"", NameStr(slot->name)),
-			 errhint("You may need to increase max_worker_processes.")));
+			 errdetail("It would be \"%s\".", worker.bgw_name),
+			 errhint("You may need to increase max_worker_processes: artery uses one process, and two more per database.")));
 }
 
 static void

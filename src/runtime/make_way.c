@@ -4,13 +4,13 @@
  *
  * DROP DATABASE, CREATE DATABASE ... TEMPLATE, ALTER DATABASE ... RENAME and SET
  * TABLESPACE refuse to work while anybody is connected, and a background worker
- * counts. So before them the worker is asked to leave, and waited for; after
- * them the launcher starts it again, if there is still a database for it.
- * DROP EXTENSION artery locks every table while the worker reads some: one of
- * the two would be ended by the deadlock detector, so the worker leaves here too.
+ * counts. So before them the database's workers are asked to leave, and waited for;
+ * after them the launcher starts them again, if there is still a database for them.
+ * DROP EXTENSION artery locks every table while a worker reads some: one of
+ * the two would be ended by the deadlock detector, so the workers leave here too.
  *
  * Only for those who could do the command: nobody else shall be able to disturb
- * the worker. Also wakes the worker when the extension is created or updated, and
+ * the workers. Also wakes them when the extension is created or updated, and
  * takes its schedules out of pg_cron before it is dropped, in the same transaction.
  */
 #include "artery.h"
@@ -34,8 +34,15 @@
 #include "runtime/shmem.h"
 
 #define POLL_MS 20
-#define ASK_POLITELY_MS 1000	/* then the worker is terminated */
-#define GIVE_UP_MS 5000			/* then the command finds it there */
+#define ASK_POLITELY_MS 1000	/* then they are terminated */
+#define GIVE_UP_MS 5000			/* then the command finds them there */
+
+/* The workers of a database that were asked to leave, by their slots. */
+typedef struct Asked
+{
+	int			count;
+	int			slots[ARTERY_WORKS];
+} Asked;
 
 static ProcessUtility_hook_type previous_hook = NULL;
 
@@ -46,9 +53,10 @@ static const char *database_to_clear(Node *node);
 static bool is_own_extension(Node *node);
 static bool drops_own_extension(Node *node);
 static void forget_schedules(void);
-static pg_noinline int ask_to_leave(const char *database);
-static void wait_until_gone(int index);
-static void let_return(int code, Datum index);
+static pg_noinline void ask_to_leave(const char *database, Asked *asked);
+static void wait_until_gone(const Asked *asked);
+static bool any_left(const Asked *asked, int signal);
+static void let_return(int code, Datum argument);
 
 void
 artery_make_way_init(void)
@@ -71,10 +79,12 @@ on_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUti
 {
 	const char *database = database_to_clear(statement->utilityStmt);
 	volatile bool wakes = is_own_extension(statement->utilityStmt);
-	volatile int index = database == NULL ? -1 : ask_to_leave(database);
 	volatile bool drops = drops_own_extension(statement->utilityStmt);
+	Asked		asked = {0};
 
-	if (index < 0)
+	if (database != NULL)
+		ask_to_leave(database, &asked);
+	if (asked.count == 0)
 	{
 		if (drops)
 			forget_schedules();
@@ -82,21 +92,24 @@ on_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUti
 	}
 	else
 	{
-		PG_ENSURE_ERROR_CLEANUP(let_return, Int32GetDatum(index));
+		PG_ENSURE_ERROR_CLEANUP(let_return, PointerGetDatum(&asked));
 		{
-			wait_until_gone(index);
+			wait_until_gone(&asked);
 			if (drops)
 				forget_schedules();
 			pass_on(statement, query, read_only, context, params, environment, receiver, completion);
 		}
-		PG_END_ENSURE_ERROR_CLEANUP(let_return, Int32GetDatum(index));
-		let_return(0, Int32GetDatum(index));
+		PG_END_ENSURE_ERROR_CLEANUP(let_return, PointerGetDatum(&asked));
+		let_return(0, PointerGetDatum(&asked));
 	}
 	if (wakes)
-		artery_wake_worker_at_commit();
+	{
+		artery_wake_at_commit(ARTERY_DELIVERY);
+		artery_wake_at_commit(ARTERY_JOBS);
+	}
 }
 
-/* The database whose worker must be gone for the statement, or NULL. */
+/* The database whose workers must be gone for the statement, or NULL. */
 static const char *
 database_to_clear(Node *node)
 {
@@ -176,66 +189,79 @@ forget_schedules(void)
 	artery_scope_leave(&scope);
 }
 
-/* Ask the database's worker to leave; returns its slot, -1 if there is none or the user may not. */
-static pg_noinline int
-ask_to_leave(const char *database)
+/* Ask the database's workers to leave; none if it has none or the user may not. */
+static pg_noinline void
+ask_to_leave(const char *database, Asked *asked)
 {
-	int			found = -1;
 	int			i;
 	Oid			id;
 
 	if (artery_shared == NULL)
-		return -1;
+		return;
 	id = get_database_oid(database, true);
 	if (!OidIsValid(id) || !artery_owns_database(id, GetUserId()))
-		return -1;
+		return;
 	LWLockAcquire(artery_shared->lock, LW_EXCLUSIVE);
-	for (i = 0; i < ARTERY_MAX_DATABASES; i++)
+	for (i = 0; i < ARTERY_SLOTS && asked->count < ARTERY_WORKS; i++)
 	{
 		ArteryWorkerSlot *slot = &artery_shared->slots[i];
 
-		if (found >= 0 || strcmp(NameStr(slot->name), database) != 0)
+		if (strcmp(NameStr(slot->name), database) != 0)
 			continue;
 		slot->leave++;
 		if (slot->latch != NULL)
 			SetLatch(slot->latch);
-		found = i;
+		asked->slots[asked->count++] = i;
 	}
 	LWLockRelease(artery_shared->lock);
-	return found;
 }
 
 static void
-wait_until_gone(int index)
+wait_until_gone(const Asked *asked)
 {
 	TimestampTz began = artery_clock_wall();
 	bool		terminated = false;
 
-	for (;;)
+	while (any_left(asked, 0) && !TimestampDifferenceExceeds(began, artery_clock_wall(), GIVE_UP_MS))
 	{
-		pid_t		pid;
-
-		LWLockAcquire(artery_shared->lock, LW_SHARED);
-		pid = artery_shared->slots[index].pid;
-		LWLockRelease(artery_shared->lock);
-		if (pid == 0 || TimestampDifferenceExceeds(began, artery_clock_wall(), GIVE_UP_MS))
-			return;
 		if (!terminated && TimestampDifferenceExceeds(began, artery_clock_wall(), ASK_POLITELY_MS))
-		{
-			terminated = true;
-			(void) kill(pid, SIGTERM);
-		}
+			terminated = any_left(asked, SIGTERM);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, POLL_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
 
-static void
-let_return(int code, Datum index)
+/* Is one of them still there? With a signal, send it to those. */
+static bool
+any_left(const Asked *asked, int signal)
 {
+	bool		any = false;
+	int			i;
+
+	for (i = 0; i < asked->count; i++)
+	{
+		pid_t		pid;
+
+		LWLockAcquire(artery_shared->lock, LW_SHARED);
+		pid = artery_shared->slots[asked->slots[i]].pid;
+		LWLockRelease(artery_shared->lock);
+		any |= pid != 0;
+		if (pid != 0 && signal != 0)
+			(void) kill(pid, signal);
+	}
+	return any;
+}
+
+static void
+let_return(int code, Datum argument)
+{
+	Asked	   *asked = (Asked *) DatumGetPointer(argument);
+	int			i;
+
 	LWLockAcquire(artery_shared->lock, LW_EXCLUSIVE);
-	artery_shared->slots[DatumGetInt32(index)].leave--;
+	for (i = 0; i < asked->count; i++)
+		artery_shared->slots[asked->slots[i]].leave--;
 	LWLockRelease(artery_shared->lock);
 	artery_wake_launcher();
 }

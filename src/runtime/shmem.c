@@ -2,7 +2,7 @@
  * shmem.c
  *		What the processes of artery share.
  *
- * A commit that queued work sets the latch of its database's worker. One
+ * A commit that queued work sets the latch of its database's worker for it. One
  * callback per backend does it, registered when the library is loaded.
  */
 #include "artery.h"
@@ -21,8 +21,10 @@ static shmem_startup_hook_type previous_startup = NULL;
 #ifdef ARTERY_HAVE_SHMEM_REQUEST_HOOK
 static shmem_request_hook_type previous_request = NULL;
 #endif
-static bool wake_at_commit = false;
-static bool wake_at_release = false;	/* the transaction is committed */
+static bool wake_at_commit[ARTERY_WORKS];
+static bool wake_at_release[ARTERY_WORKS];	/* the transaction is committed */
+
+const char *const artery_work_names[ARTERY_WORKS] = {"artery worker", "artery jobs"};
 
 static void
 request_memory(void)
@@ -54,18 +56,18 @@ attach_memory(void)
 }
 
 static void
-wake_worker(void)
+wake_workers(void)
 {
 	int			i;
 
 	if (artery_shared == NULL)
 		return;
 	LWLockAcquire(artery_shared->lock, LW_SHARED);
-	for (i = 0; i < ARTERY_MAX_DATABASES; i++)
+	for (i = 0; i < ARTERY_SLOTS; i++)
 	{
 		ArteryWorkerSlot *slot = &artery_shared->slots[i];
 
-		if (slot->database == MyDatabaseId && slot->latch != NULL)
+		if (wake_at_release[ARTERY_SLOT_WORK(i)] && slot->database == MyDatabaseId && slot->latch != NULL)
 			SetLatch(slot->latch);
 	}
 	LWLockRelease(artery_shared->lock);
@@ -76,8 +78,11 @@ at_transaction_end(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	wake_at_release = wake_at_commit && event == XACT_EVENT_COMMIT;
-	wake_at_commit = false;
+	if (event == XACT_EVENT_COMMIT)
+		memcpy(wake_at_release, wake_at_commit, sizeof(wake_at_release));
+	else
+		memset(wake_at_release, 0, sizeof(wake_at_release));
+	memset(wake_at_commit, 0, sizeof(wake_at_commit));
 }
 
 /*
@@ -88,10 +93,11 @@ at_transaction_end(XactEvent event, void *arg)
 static void
 at_release(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
 {
-	if (!wake_at_release || phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
+	if (!(wake_at_release[ARTERY_DELIVERY] || wake_at_release[ARTERY_JOBS]) ||
+		phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
 		return;
-	wake_at_release = false;
-	wake_worker();
+	wake_workers();
+	memset(wake_at_release, 0, sizeof(wake_at_release));
 }
 
 void
@@ -112,7 +118,7 @@ artery_shmem_init(void)
 }
 
 bool
-artery_shmem_slot(Oid database, ArteryWorkerSlot *copy)
+artery_shmem_slot(Oid database, ArteryWork work, ArteryWorkerSlot *copy)
 {
 	bool		found = false;
 	int			i;
@@ -120,9 +126,9 @@ artery_shmem_slot(Oid database, ArteryWorkerSlot *copy)
 	if (artery_shared == NULL)
 		return false;
 	LWLockAcquire(artery_shared->lock, LW_SHARED);
-	for (i = 0; i < ARTERY_MAX_DATABASES && !found; i++)
+	for (i = 0; i < ARTERY_SLOTS && !found; i++)
 	{
-		if (artery_shared->slots[i].database == database)
+		if (ARTERY_SLOT_WORK(i) == work && artery_shared->slots[i].database == database)
 		{
 			*copy = artery_shared->slots[i];
 			found = true;
@@ -133,9 +139,9 @@ artery_shmem_slot(Oid database, ArteryWorkerSlot *copy)
 }
 
 void
-artery_wake_worker_at_commit(void)
+artery_wake_at_commit(ArteryWork work)
 {
-	wake_at_commit = true;
+	wake_at_commit[work] = true;
 }
 
 void

@@ -1,9 +1,10 @@
 /*
  * shmem.h
- *		What the processes of artery share: one slot per served database.
+ *		What the processes of artery share: a slot per worker of a served database.
  *
- * The launcher gives a listed database a slot by name; its worker, while it
- * lives, owns the slot (pid is not 0).
+ * A database has two workers: one delivers and so must never be held up, the
+ * other does what may take long. The launcher gives a listed database a slot for
+ * each, by name; a worker, while it lives, owns its slot (pid is not 0).
  */
 #ifndef ARTERY_RUNTIME_SHMEM_H
 #define ARTERY_RUNTIME_SHMEM_H
@@ -16,6 +17,18 @@
 
 #define ARTERY_MAX_DATABASES 64
 #define ARTERY_ERROR_LENGTH 256
+
+typedef enum ArteryWork
+{
+	ARTERY_DELIVERY,			/* changes and syncs: whatever asks Meta */
+	ARTERY_JOBS					/* jobs, learning, retention */
+} ArteryWork;
+
+#define ARTERY_WORKS 2
+#define ARTERY_SLOTS (ARTERY_WORKS * ARTERY_MAX_DATABASES)
+
+/* Slots of one work stand together, so that all deliveries come first. */
+#define ARTERY_SLOT_WORK(index) ((ArteryWork) ((index) / ARTERY_MAX_DATABASES))
 
 typedef struct ArteryWorkerSlot
 {
@@ -41,7 +54,7 @@ typedef struct ArteryShared
 	LWLock	   *lock;			/* guards the rest */
 	pid_t		launcher_pid;	/* 0: no launcher */
 	Latch	   *launcher_latch;
-	ArteryWorkerSlot slots[ARTERY_MAX_DATABASES];
+	ArteryWorkerSlot slots[ARTERY_SLOTS];
 } ArteryShared;
 
 /* NULL where the library was not preloaded. */
@@ -50,14 +63,17 @@ extern ArteryShared *artery_shared;
 /* Ask for the memory; only while preloading. */
 extern void artery_shmem_init(void);
 
-/* Copy of the slot of a database; false where it has none. */
-extern bool artery_shmem_slot(Oid database, ArteryWorkerSlot *copy);
+/* What the worker of a work is called in pg_stat_activity (backend_type, and before the database in application_name). */
+extern const char *const artery_work_names[ARTERY_WORKS];
+
+/* Copy of a database's slot; false where it has none. */
+extern bool artery_shmem_slot(Oid database, ArteryWork work, ArteryWorkerSlot *copy);
 
 /*
- * Wake this database's worker when the current transaction commits; nothing
- * happens if it rolls back, or if no worker runs.
+ * Wake this database's worker of that work when the current transaction commits;
+ * nothing happens if it rolls back, or if no worker runs.
  */
-extern void artery_wake_worker_at_commit(void);
+extern void artery_wake_at_commit(ArteryWork work);
 
 /* Wake the launcher, if there is one. */
 extern void artery_wake_launcher(void);

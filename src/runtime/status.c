@@ -1,6 +1,6 @@
 /*
  * status.c
- *		What shared memory knows of launcher and worker, as a row for SQL.
+ *		What shared memory knows of launcher and workers, as a row for SQL.
  */
 #include "artery.h"
 
@@ -38,15 +38,17 @@ artery_worker_status(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	ArteryWorkerSlot slot;
+	ArteryWorkerSlot jobs;
 	pid_t		launcher_pid = 0;
-	Datum		values[12] = {0};
-	bool		nulls[12];
-	bool		has_slot;
+	Datum		values[18] = {0};
+	bool		nulls[18];
 
 	artery_begin_rows(fcinfo);
 	memset(nulls, true, sizeof(nulls));
 	memset(&slot, 0, sizeof(slot));
-	has_slot = artery_shmem_slot(MyDatabaseId, &slot);
+	memset(&jobs, 0, sizeof(jobs));
+	(void) artery_shmem_slot(MyDatabaseId, ARTERY_DELIVERY, &slot);
+	(void) artery_shmem_slot(MyDatabaseId, ARTERY_JOBS, &jobs);
 	if (artery_shared != NULL)
 	{
 		LWLockAcquire(artery_shared->lock, LW_SHARED);
@@ -60,19 +62,31 @@ artery_worker_status(PG_FUNCTION_ARGS)
 	SET(2, BoolGetDatum(is_listed()));
 	if (launcher_pid != 0)
 		SET(3, Int32GetDatum(launcher_pid));
-	if (has_slot && slot.pid != 0)
+	if (slot.pid != 0)
 		SET(4, Int32GetDatum(slot.pid));
-	if (has_slot && slot.started_at != 0)
+	if (slot.started_at != 0)
 		SET(5, TimestampTzGetDatum(slot.started_at));
-	if (has_slot && slot.last_round_at != 0)
+	if (slot.last_round_at != 0)
 		SET(6, TimestampTzGetDatum(slot.last_round_at));
 	SET(7, Int64GetDatum((int64) slot.rounds));
 	SET(8, Int64GetDatum((int64) slot.requests));
 	SET(9, Int32GetDatum(slot.in_flight));
-	if (has_slot && slot.last_error_at != 0)
+	if (slot.last_error_at != 0)
 	{
 		SET(10, TimestampTzGetDatum(slot.last_error_at));
 		SET(11, CStringGetTextDatum(slot.last_error));
+	}
+	if (jobs.pid != 0)
+		SET(12, Int32GetDatum(jobs.pid));
+	if (jobs.started_at != 0)
+		SET(13, TimestampTzGetDatum(jobs.started_at));
+	if (jobs.last_round_at != 0)
+		SET(14, TimestampTzGetDatum(jobs.last_round_at));
+	SET(15, Int64GetDatum((int64) jobs.rounds));
+	if (jobs.last_error_at != 0)
+	{
+		SET(16, TimestampTzGetDatum(jobs.last_error_at));
+		SET(17, CStringGetTextDatum(jobs.last_error));
 	}
 #undef SET
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

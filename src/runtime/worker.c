@@ -1,8 +1,9 @@
 /*
  * worker.c
- *		One database's background worker: does what is due, then waits.
+ *		A background worker of a database: does what is due, then waits.
  *
- * A round: interrupts, settings, the extension's version, the duties that are
+ * There are two per database, the same but for their duties: one delivers and
+ * must never be held up, the other does what may take long. A round: interrupts, settings, the extension's version, the duties that are
  * due, the wait. Duties open short transactions of their own; between them, and
  * while HTTP requests are under way, there is no transaction, no snapshot and no
  * lock. An error of a duty ends that duty's transaction only.
@@ -49,6 +50,7 @@
 typedef struct Duty
 {
 	const char *name;
+	ArteryWork	work;			/* whose duty it is */
 	WorkerDuty	run;
 	bool		asks;			/* has HTTP requests under way, so answers wake it, too */
 	TimestampTz due_at;			/* wall time; DT_NOEND: only when woken */
@@ -65,14 +67,16 @@ typedef enum ExtensionState
 PGDLLEXPORT void artery_worker_main(Datum arg);
 
 static Duty duties[] = {
-	{"delivery", artery_delivery_duty, true, 0, 0},
-	{"jobs", artery_job_duty, false, 0, 0},
-	{"calibration", artery_calibration_duty, false, 0, 0},
-	{"sync", artery_sync_duty, true, 0, 0},
-	{"retention", artery_retention_duty, false, 0, 0},
+	{"delivery", ARTERY_DELIVERY, artery_delivery_duty, true, 0, 0},
+	{"claiming syncs", ARTERY_DELIVERY, artery_sync_claim_duty, false, 0, 0},
+	{"sync", ARTERY_DELIVERY, artery_sync_duty, true, 0, 0},
+	{"jobs", ARTERY_JOBS, artery_job_duty, false, 0, 0},
+	{"calibration", ARTERY_JOBS, artery_calibration_duty, false, 0, 0},
+	{"retention", ARTERY_JOBS, artery_retention_duty, false, 0, 0},
 };
 
 static ArteryWorkerSlot *slot = NULL;
+static ArteryWork work;
 static MemoryContext round_context;
 static ExtensionState extension = EXTENSION_ABSENT;
 static char connected_role[NAMEDATALEN];
@@ -112,6 +116,8 @@ artery_worker_main(Datum arg)
 		next = look_after_extension(woken);
 		for (i = 0; i < (int) lengthof(duties) && extension == EXTENSION_READY; i++)
 		{
+			if (duties[i].work != work)
+				continue;
 			if (woken || (answered && duties[i].asks) || duties[i].due_at <= artery_clock_wall())
 				duties[i].due_at = run_duty(&duties[i]);
 			next = Min(next, duties[i].due_at);
@@ -135,7 +141,7 @@ detach_slot(int code, Datum arg)
 	artery_wake_launcher();
 }
 
-/* Own the slot, or end: a database has one worker. */
+/* Own the slot, or end: a database has one worker of each work. */
 static void
 attach_slot(int index)
 {
@@ -143,6 +149,7 @@ attach_slot(int index)
 
 	LWLockAcquire(artery_shared->lock, LW_EXCLUSIVE);
 	slot = &artery_shared->slots[index];
+	work = ARTERY_SLOT_WORK(index);
 	taken = slot->pid != 0 || slot->stop || slot->leave > 0 || NameStr(slot->name)[0] == '\0';
 	if (!taken)
 	{
@@ -166,12 +173,12 @@ connect_database(const char *name)
 	strlcpy(connected_role, artery_settings.worker_role, sizeof(connected_role));
 	BackgroundWorkerInitializeConnection(name, connected_role[0] == '\0' ? NULL : connected_role, 0);
 
-	snprintf(title, sizeof(title), "artery worker %s", name);
+	snprintf(title, sizeof(title), "%s %s", artery_work_names[work], name);
 	override_setting("application_name", title);
 	override_setting("search_path", "pg_catalog, pg_temp");
 	override_setting("statement_timeout", "0");
 	override_setting("idle_in_transaction_session_timeout", "0");
-	override_setting("lock_timeout", "2s");	/* who waits holds up everything else */
+	override_setting("lock_timeout", "2s");	/* who waits holds up everything else of its work */
 	override_setting("default_transaction_isolation", "read committed");
 	override_setting("default_transaction_read_only", "off");
 
@@ -179,7 +186,7 @@ connect_database(const char *name)
 	slot->database = MyDatabaseId;
 	LWLockRelease(artery_shared->lock);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	ereport(LOG, (errmsg("artery worker for database \"%s\" started", name)));
+	ereport(LOG, (errmsg("%s for database \"%s\" started", artery_work_names[work], name)));
 }
 
 /* Whatever the role or the database set: the worker relies on its own. */
@@ -202,7 +209,7 @@ obey(void)
 		ProcessConfigFile(PGC_SIGHUP);
 		if (strncmp(connected_role, artery_settings.worker_role, NAMEDATALEN - 1) != 0)
 		{
-			ereport(LOG, (errmsg("artery worker ends to connect as another role")));
+			ereport(LOG, (errmsg("%s ends to connect as another role", artery_work_names[work])));
 			proc_exit(1);
 		}
 	}
@@ -245,10 +252,10 @@ look_after_extension(bool woken)
 	if (before == EXTENSION_READY && extension != EXTENSION_READY)
 	{
 		ereport(LOG,
-				(errmsg("artery worker ends: the extension was dropped or changed")));
+				(errmsg("%s ends: the extension was dropped or changed", artery_work_names[work])));
 		proc_exit(1);
 	}
-	if (extension == EXTENSION_OTHER_VERSION && before != extension)
+	if (extension == EXTENSION_OTHER_VERSION && before != extension && work == ARTERY_DELIVERY)
 		ereport(LOG,
 				(errmsg("artery does nothing in this database: the extension is not of the library's version %s",
 						ARTERY_VERSION),
@@ -329,7 +336,7 @@ record_error(const char *where, ErrorData *error)
 	artery_worker_record_error(psprintf("%s: %s", where, error->message));
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
-			 errmsg("artery worker, %s: %s", where, error->message)));
+			 errmsg("%s, %s: %s", artery_work_names[work], where, error->message)));
 }
 
 void

@@ -1,6 +1,6 @@
 /*
  * worker.h
- *		One database's background worker, and the duties it does in turn.
+ *		A database's background workers, and the duties each does in turn.
  */
 #ifndef ARTERY_RUNTIME_WORKER_H
 #define ARTERY_RUNTIME_WORKER_H
@@ -19,6 +19,7 @@ typedef TimestampTz (*WorkerDuty) (void);
 
 extern TimestampTz artery_delivery_duty(void);	/* deliver/executor.c */
 extern TimestampTz artery_job_duty(void);	/* job/job_runner.c */
+extern TimestampTz artery_sync_claim_duty(void);	/* deliver/sync.c */
 extern TimestampTz artery_calibration_duty(void);	/* attribute/calibration_duty.c */
 extern TimestampTz artery_sync_duty(void);	/* deliver/sync.c */
 extern TimestampTz artery_retention_duty(void); /* runtime/retention.c */

@@ -374,7 +374,9 @@ artery_tenant_changed(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "artery.tenant_changed: not called as a trigger");
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
-	artery_wake_worker_at_commit(); /* what waited for a setting may pass now */
+	/* what waited for a setting may pass now */
+	artery_wake_at_commit(ARTERY_DELIVERY);
+	artery_wake_at_commit(ARTERY_JOBS);
 	return PointerGetDatum(NULL);
 }
 

@@ -14,7 +14,7 @@ my $node = new_cluster('make_way', fake => $fake);
 sub workers
 {
 	return $node->safe_psql('template1', "SELECT coalesce(string_agg(datname, ' ' ORDER BY datname), '')
-		FROM pg_stat_activity WHERE backend_type = 'artery worker'");
+		FROM pg_stat_activity WHERE backend_type IN ('artery worker', 'artery jobs')");
 }
 
 # A second database, in which a request hangs.
@@ -25,7 +25,7 @@ sub busy_database
 	$node->safe_psql('template1', "CREATE DATABASE $name");
 	$node->append_conf('postgresql.conf', "artery.databases = 'postgres, $name'");
 	$node->reload;
-	poll_until(sub { workers() =~ /\b$name\b/ }, "a worker for $name");
+	poll_until(sub { workers() =~ /\b$name $name\b/ }, "workers for $name");
 	$node->safe_psql($name, q{
 		CREATE EXTENSION artery;
 		SELECT artery.add_tenant('acme', settings => '{"dry_run": false, "jitter_ms_min": 0, "jitter_ms_max": 0, "fuzz_percent": 0}');
@@ -56,10 +56,10 @@ $fake->fault(match => { path => '/hang$' }, times => -1, kind => 'pass', delay =
 
 busy_database('busy');
 in_time('CREATE DATABASE copy TEMPLATE busy', 'a database is copied');
-poll_until(sub { workers() =~ /busy/ }, 'its worker comes back', 5);
+poll_until(sub { workers() =~ /busy busy/ }, 'its workers come back', 5);
 in_time('ALTER DATABASE busy RENAME TO named', 'it is renamed');
 in_time('ALTER DATABASE named RENAME TO busy', 'and back');
-poll_until(sub { workers() =~ /busy/ }, 'its worker comes back', 10);
+poll_until(sub { workers() =~ /busy busy/ }, 'its workers come back', 10);
 
 # Those who may not do the command do not reach the worker.
 $node->safe_psql('template1', 'CREATE ROLE visitor LOGIN CREATEDB');
@@ -72,10 +72,10 @@ is($node->safe_psql('template1', "SELECT pid FROM pg_stat_activity WHERE backend
 # A command that fails lets the worker return.
 ($status) = $node->psql('template1', 'CREATE DATABASE copy TEMPLATE busy');
 isnt($status, 0, 'a copy under a name that is taken fails');
-poll_until(sub { workers() =~ /busy/ }, 'the worker comes back', 5);
+poll_until(sub { workers() =~ /busy busy/ }, 'the workers come back', 5);
 
 in_time('DROP DATABASE busy', 'it is dropped');
-is(workers(), 'postgres', 'the other database has its worker still');
+is(workers(), 'postgres postgres', 'the other database has its workers still');
 poll_until(sub { $node->log_contains('database "busy" does not exist') }, 'the launcher tries the dropped one');
 
 # The copy has a change that was being sent, by a worker it never had.
@@ -99,6 +99,7 @@ my $present = worker_pid($node);
 my $during = $node->safe_psql('postgres', q{BEGIN; LOCK TABLE artery.ad_change; DROP EXTENSION artery; ROLLBACK; SELECT count(*) FROM artery.tenant});
 is($during, '1', 'nor does it wait for a worker that waits for it');
 poll_until(sub { my $pid = worker_pid($node); $pid ne '' && $pid ne $present }, 'the worker stepped aside and came back');
+poll_until(sub { worker_pid($node, 'artery jobs') ne '' }, 'so did the one for jobs');
 
 # Created and updated extensions are noticed at once.
 $node->safe_psql('postgres', 'DROP EXTENSION artery CASCADE');
