@@ -99,6 +99,7 @@ SELECT 'bench_decision', 'd' || i, artery.now() - interval '30 days' * random(),
     ON i % s.every = 0;
 SELECT artery.rebuild_allocation_state('bench_decision') \g /dev/null
 CREATE TABLE bench_decision.recommendation (LIKE artery.budget_recommendation INCLUDING ALL);
+ALTER TABLE bench_decision.recommendation SET (toast_tuple_target = 2704);
 ANALYZE;
 SQL
 }

@@ -144,7 +144,8 @@ BEGIN
                  coalesce(sum(d.spend), 0) AS spend, coalesce(sum(d.pipeline_value), 0) AS pipeline_value,
                  coalesce(sum(d.cash_revenue), 0) AS cash_revenue
             FROM artery.ad_day d
-           WHERE d.tenant_id = ad_facts.tenant_id AND d.ad_id = s.ad_id AND d.day <= v_day) p ON v_past
+           WHERE d.tenant_id = ad_facts.tenant_id AND d.ad_id = s.ad_id AND d.day <= v_day
+          HAVING v_past) p ON true
      WHERE s.tenant_id = ad_facts.tenant_id AND (only_ad IS NULL OR s.ad_id = only_ad);
 END
 $$;
@@ -367,6 +368,8 @@ RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+-- a plan kept for any ad and for all of them would do for neither
+SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
     RETURN QUERY
@@ -403,6 +406,8 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 -- compiling takes longer than the work, for any number of ads one has
 SET jit = off
+-- states and rows of thousands of ads, a few kilobytes each, pass through here more than once
+SET work_mem = '64MB'
 AS $$
 DECLARE
     v_started  timestamptz := clock_timestamp();
@@ -473,6 +478,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 -- states and rows of thousands of ads, a few kilobytes each, pass through here more than once
 SET work_mem = '64MB'
+-- a plan kept for any tenant expects a few ads
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_digits integer := artery.currency_digits(settings ->> 'currency');
