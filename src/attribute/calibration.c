@@ -300,7 +300,9 @@ artery_learnt_step(PG_FUNCTION_ARGS)
 	int			i;
 
 	if (!AggCheckCallContext(fcinfo, &context))
-		elog(ERROR, "artery.learnt_step: not called by an aggregate");
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("artery.learnt_step can only be called by its aggregate")));
 	if (PG_ARGISNULL(0))
 	{
 		MemoryContext before = MemoryContextSwitchTo(context);
@@ -313,7 +315,9 @@ artery_learnt_step(PG_FUNCTION_ARGS)
 	if (positions == NULL || amounts == NULL || PG_ARGISNULL(3))
 		PG_RETURN_ARRAYTYPE_P(sums);
 	if (ARR_HASNULL(positions) || ARR_HASNULL(amounts) || ARR_NDIM(positions) > 1 || ARR_NDIM(amounts) > 1)
-		elog(ERROR, "artery.learnt_step: not plain arrays");
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("artery.learnt_step takes arrays of one dimension without nulls")));
 	number = numbers_of(sums);
 	count = Min(count_numbers(positions), count_numbers(amounts));
 	for (i = 0; i < count; i++)
@@ -345,7 +349,9 @@ artery_combine_learnt(PG_FUNCTION_ARGS)
 		array = PG_GETARG_ARRAYTYPE_P(argument);
 		weight = PG_GETARG_FLOAT8(argument + 1);
 		if (ARR_HASNULL(array) || ARR_NDIM(array) > 1)
-			elog(ERROR, "artery.combine_learnt: not plain arrays");
+			ereport(ERROR,
+					(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+					 errmsg("artery.combine_learnt takes arrays of one dimension without nulls")));
 		for (i = 0; i < Min(count_numbers(array), CALIBRATED_NUMBERS); i++)
 			number[i] += numbers_of(array)[i] * weight;
 	}

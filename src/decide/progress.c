@@ -45,6 +45,7 @@ PG_FUNCTION_INFO_V1(artery_funnel_state);
 
 static double *read_numbers(FunctionCallInfo fcinfo, int argument, int *count, bool **nulls);
 static double read_days(FunctionCallInfo fcinfo, int argument);
+static Datum *read_names(FunctionCallInfo fcinfo, int argument, int *count);
 static void load_hop(const double *numbers, KeptHop *kept);
 static Datum make_array(const double *numbers, int count);
 static void settle_hop(KeptHop *kept, double days);
@@ -167,8 +168,7 @@ artery_funnel_state(PG_FUNCTION_ARGS)
 	memset(&clicks, 0, sizeof(clicks));
 	if (n == EXPOSURE_NUMBERS)
 		memcpy(&exposure, exposure_numbers, sizeof(exposure));
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &count);
-	count = Min(count, DELAYED_MAX_HOPS);
+	names = read_names(fcinfo, 0, &count);
 	click_numbers = read_numbers(fcinfo, 4, &n, NULL);
 	if (n == HOP_NUMBERS)
 		load_hop(click_numbers, &clicks);
@@ -226,6 +226,10 @@ read_numbers(FunctionCallInfo fcinfo, int argument, int *count, bool **nulls)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("the arrays must not contain nulls")));
 		numbers[i] = are_null[i] ? 0 : DatumGetFloat8(values[i]);
+		if (!isfinite(numbers[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("the arrays must contain finite numbers")));
 	}
 	if (nulls != NULL)
 		*nulls = are_null;
@@ -236,6 +240,21 @@ static double
 read_days(FunctionCallInfo fcinfo, int argument)
 {
 	return PG_ARGISNULL(argument) ? 0 : artery_amount_check(PG_GETARG_FLOAT8(argument), MAX_DAYS, "days");
+}
+
+/* The names of the funnel's stages, as many as the model knows. */
+static Datum *
+read_names(FunctionCallInfo fcinfo, int argument, int *count)
+{
+	Datum	   *names;
+
+	if (PG_ARGISNULL(argument) || array_contains_nulls(PG_GETARG_ARRAYTYPE_P(argument)))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the names of stages must not be null")));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, count);
+	*count = Min(*count, DELAYED_MAX_HOPS);
+	return names;
 }
 
 static void

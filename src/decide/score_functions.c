@@ -42,7 +42,7 @@ artery_ctr_weight(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(artery_blended_ctr_weight(age_hours));
 }
 
-/* artery.blended_score(impressions, clicks, spend, pipeline_value, age_hours, dna_score) */
+/* artery.blended_score(impressions, clicks, spend, pipeline_value, age_hours, dna_score); without a DNA score there is no boost */
 Datum
 artery_blended_score_sql(PG_FUNCTION_ARGS)
 {
@@ -51,8 +51,12 @@ artery_blended_score_sql(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	Datum		values[10];
 	bool		nulls[10] = {false};
-	double		dna = PG_GETARG_FLOAT8(5);
+	double		dna = PG_ARGISNULL(5) ? 0 : PG_GETARG_FLOAT8(5);
+	int			i;
 
+	for (i = 0; i < 5; i++)
+		if (PG_ARGISNULL(i))
+			PG_RETURN_NULL();
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	if (isnan(dna) || isinf(dna))
