@@ -14,10 +14,10 @@ CREATE OR REPLACE FUNCTION artery.blended_score(
     OUT normalized_ctr float8, OUT normalized_roas float8, OUT blended_score float8, OUT decay_factor float8,
     OUT dna_boost float8, OUT final_score float8)
 RETURNS record
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+LANGUAGE C IMMUTABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'artery_blended_score_sql';
 COMMENT ON FUNCTION artery.blended_score(bigint, bigint, numeric, numeric, float8, float8) IS
-'Score of an ad by the model `blended`, with its parts: rates against 5 percent and 3.0, weighted by age, times fatigue, times the DNA boost.';
+'Score of an ad by the model `blended`, with its parts: rates against 5 percent and 3.0, weighted by age, times fatigue, times the DNA boost (none for a NULL score).';
 
 CREATE OR REPLACE FUNCTION artery.softmax_allocation(samples float8[], total_budget numeric, temperature float8 DEFAULT 1.0)
 RETURNS numeric[]

@@ -81,7 +81,7 @@ SELECT s.ad ->> 'ad_id' AS ad, k.key, f.parts -> k.key AS is, s.should_be -> k.k
       SELECT to_jsonb(b) AS parts
         FROM artery.blended_score((s.ad -> 'impressions')::bigint, (s.ad -> 'clicks')::bigint, (s.ad -> 'spend')::numeric,
                                   (s.ad -> 'pipeline_value')::numeric, (s.ad -> 'age_hours')::float8,
-                                  coalesce((s.ad ->> 'dna_score')::float8, 0)) b) f
+                                  (s.ad ->> 'dna_score')::float8) b) f
   CROSS JOIN LATERAL jsonb_object_keys(f.parts) k(key)
  WHERE differs((f.parts ->> k.key)::float8, (s.should_be ->> k.key)::float8);
 SELECT s.ad ->> 'ad_id' AS ad, k.key, b.metrics -> k.key AS is, s.should_be -> k.other AS should_be
@@ -147,7 +147,9 @@ SELECT w.wanted, e.reason
       '{"ad_id": "a", "impressions": 9000, "current_budget": 100}'::jsonb || w.ad::jsonb, w.wanted) e;
 
 -- NULL is unknown; what cannot be is an error, never a NaN
-SELECT artery.ctr_weight(NULL), artery.blended_score(NULL, 1, 1, 1, 1), artery.blended_score(1, 1, 1, 1, 1, NULL);
+SELECT artery.ctr_weight(NULL), artery.blended_score(NULL, 1, 1, 1, 1), artery.blended_score(1, 1, 1, 1, NULL, 1);
+-- An ad without a DNA score is scored like one with 0.
+SELECT artery.blended_score(100, 3, 1, 1, 1, NULL) = artery.blended_score(100, 3, 1, 1, 1, 0) AS without_dna;
 SELECT artery.ctr_weight(-1);
 SELECT artery.ctr_weight('NaN');
 SELECT artery.ctr_weight('Infinity');
