@@ -371,6 +371,20 @@ $$;
 COMMENT ON FUNCTION artery.can_sync(text) IS
 'Whether the tenant is enabled, has an ad account and a token, and is not being synced already. Until then its jobs wait.';
 
+CREATE OR REPLACE FUNCTION artery.begin_syncs(tenant_id text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF artery.can_sync(tenant_id) AND current_setting('artery.sync_interval')::interval > '0' THEN
+        PERFORM artery.enqueue_job(tenant_id, 'actuals-sync', run_at => artery.now() + interval '1 minute', singleton_key => 'scheduled');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.begin_syncs(text) IS
+'Let an ad account that has just become known be read in a minute, when its other settings are made, instead of after artery.sync_interval.';
+
 CREATE OR REPLACE FUNCTION artery.release_syncs()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -380,15 +394,34 @@ BEGIN
     UPDATE artery.job j SET run_at = artery.now()
      WHERE j.tenant_id = NEW.tenant_id AND j.job_name = 'actuals-sync' AND j.state = 'queued'
        AND j.attempt > 0 AND j.run_at > artery.now();
+    IF TG_OP = 'INSERT' THEN
+        PERFORM artery.begin_syncs(NEW.tenant_id);
+    END IF;
     PERFORM artery.wake_worker();
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION artery.release_syncs() IS 'With another token a sync that was put off is tried at once.';
+COMMENT ON FUNCTION artery.release_syncs() IS 'With another token a sync that was put off is tried at once; with the first one the account is read for the first time.';
 
 CREATE TRIGGER release_syncs AFTER INSERT OR UPDATE OF value ON artery.tenant_secret
     FOR EACH ROW WHEN (NEW.name = ANY (ARRAY['meta_access_token', 'meta_app_secret']))
     EXECUTE FUNCTION artery.release_syncs();
+
+CREATE OR REPLACE FUNCTION artery.other_account()
+RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM artery.begin_syncs(NEW.tenant_id);
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION artery.other_account() IS 'A tenant that is given another ad account has it read soon.';
+
+CREATE TRIGGER other_account AFTER UPDATE OF settings ON artery.tenant
+    FOR EACH ROW WHEN (NEW.settings ->> 'meta_ad_account_id' IS DISTINCT FROM OLD.settings ->> 'meta_ad_account_id')
+    EXECUTE FUNCTION artery.other_account();
 
 CREATE OR REPLACE FUNCTION artery.take_sync_jobs(batch integer)
 RETURNS SETOF artery.job
@@ -525,7 +558,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.schedule_syncs() IS
-'Queue actuals-sync for every tenant that was not synced for artery.sync_interval, counted from its token at first; returns when the next one falls due.';
+'Queue actuals-sync for every tenant that was not synced for artery.sync_interval, counted from its token where it never was; returns when the next one falls due.';
 
 CREATE OR REPLACE VIEW artery.v_ad_accounts WITH (security_barrier) AS
 SELECT t.tenant_id, t.settings ->> 'meta_ad_account_id' AS account_id,

@@ -126,6 +126,7 @@ start(Datum tenant_id, Datum job_id, Datum attempt, const Jsonb *data)
 	sync->resume_at = DT_NOBEGIN;
 	dlist_push_tail(&syncs, &sync->node);
 	under_way++;
+	SetLatch(MyLatch);			/* it begins in the next round, even where only time called for this one */
 }
 
 TimestampTz

@@ -322,6 +322,24 @@ poll_until(sub { query($dead) eq '1|2' }, 'is tried again in an hour, and is one
 later(3700);
 poll_until(sub { query($dead) eq '0|' && query($jobs) eq '3' }, 'and gone when it is over');
 
+# Due by time alone, with nobody to wake the worker: claimed, and begun as well.
+query("SELECT artery.enqueue_job('pages', 'actuals-sync', run_at => artery.now() + interval '1 second')");
+poll_until(sub { query("SELECT count(*) FROM artery.job WHERE tenant_id = 'pages'") eq '0' }, 'a sync that falls due while the worker sleeps is done');
+
+# An account that becomes known is read after a minute, however long the interval: by its token, or by its id.
+new_account('first', 1);
+my $waits = "SELECT run_at - artery.now() BETWEEN '0' AND '1 min' FROM artery.job WHERE tenant_id = 'first' AND job_name = 'actuals-sync'";
+is(query($waits), 't', 'the first reading is queued with the token');
+later(61);
+poll_until(sub { query("SELECT count(*) FROM artery.job_execution_history WHERE tenant_id = 'first' AND outcome = 'completed'") eq '1' },
+	'and done a minute later');
+new_account('second', 1);
+query("DELETE FROM artery.job WHERE tenant_id = 'second'");
+query(qq{SELECT artery.configure_tenant('second', '{"fuzz_percent": 0}')});
+is(query("SELECT count(*) FROM artery.job WHERE tenant_id = 'second'"), '0', 'another setting queues none');
+query(qq{SELECT artery.configure_tenant('second', '{"meta_ad_account_id": "12345"}')});
+is(query("SELECT count(*) FROM artery.job WHERE tenant_id = 'second' AND job_name = 'actuals-sync'"), '1', 'another account one');
+
 $node->stop;
 $fake->stop;
 done_testing();
