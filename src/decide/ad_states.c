@@ -59,6 +59,7 @@ static const StateKey state_keys[] = {
 #define KEY_AD_ID (-1)
 #define KEY_OTHER (-2)
 #define KEY_OWNER (-3)
+#define KEY_FUNNEL 32			/* and further: a FunnelKey */
 
 typedef struct Reader
 {
@@ -73,6 +74,8 @@ typedef struct Reader
 	uint32		names_length;
 	int8	   *meanings;
 	int			ad_id_at;		/* -1: none */
+
+	const Funnel *funnel;		/* read last */
 } Reader;
 
 static void open_reader(Reader *reader, int digits, Size ids);
@@ -84,7 +87,8 @@ static void read_owner(JEntry entry, const char *value, int length, AdCase *ad);
 static void read_key(const StateKey *key, JEntry entry, const char *value, int digits, AdCase *ad);
 static bool read_quickly(const StateKey *key, Numeric number, int digits, void *to);
 static void read_slowly(const StateKey *key, Numeric number, int digits, AdCase *ad, void *to);
-static void read_other(const char *name, int length, JsonbContainer *object, AdCase *ad);
+static void read_funnel(Reader *reader, FunnelKey key, JEntry entry, const char *value, AdCase *ad);
+static void note_ignored(const char *name, int length, AdCase *ad);
 static void check_complete(const Reader *reader, uint32 seen, const AdCase *ad);
 static void fill_current(AdCase *ad, int digits);
 static void check_repeated(const AdCase *ads, int n);
@@ -236,7 +240,12 @@ read_object(Reader *reader, JsonbContainer *object, AdCase *ad)
 		{
 			uint32		at = getJsonbOffset(object, i);
 
-			read_other(base + at, getJsonbLength(object, i), object, ad);
+			note_ignored(base + at, getJsonbLength(object, i), ad);
+			continue;
+		}
+		if (meaning >= KEY_FUNNEL)
+		{
+			read_funnel(reader, meaning - KEY_FUNNEL, entry, base + INTALIGN(start), ad);
 			continue;
 		}
 		seen |= 1U << meaning;
@@ -244,7 +253,10 @@ read_object(Reader *reader, JsonbContainer *object, AdCase *ad)
 	}
 	check_complete(reader, seen, ad);
 	if (ad->funnel != NULL)
+	{
 		artery_funnel_check(ad->funnel, ad->ad_id);
+		reader->funnel = ad->funnel;
+	}
 	fill_current(ad, reader->digits);
 }
 
@@ -289,7 +301,8 @@ find_key(const char *name, int length)
 	for (i = 0; i < (int) lengthof(state_keys); i++)
 		if ((int) strlen(state_keys[i].name) == length && memcmp(state_keys[i].name, name, length) == 0)
 			return i;
-	return KEY_OTHER;
+	i = artery_funnel_key(name, length);
+	return i < FUNNEL_KEYS ? KEY_FUNNEL + i : KEY_OTHER;
 }
 
 /* entries are those of the values; an id lasts with an end of its own. */
@@ -393,20 +406,21 @@ read_slowly(const StateKey *key, Numeric number, int digits, AdCase *ad, void *t
 	pfree(what);
 }
 
-/* A key of the funnel, or one that is not known. */
 static void
-read_other(const char *name, int length, JsonbContainer *object, AdCase *ad)
+read_funnel(Reader *reader, FunnelKey key, JEntry entry, const char *value, AdCase *ad)
+{
+	JsonWalk	walk = {.entry = entry,.at = value};
+
+	if (ad->funnel == NULL)
+		ad->funnel = palloc0(sizeof(Funnel));
+	artery_funnel_read(ad->funnel, key, &walk, reader->funnel, ad->ad_id);
+}
+
+static void
+note_ignored(const char *name, int length, AdCase *ad)
 {
 	char	   *key = pnstrdup(name, length);
 
-	if (artery_funnel_key(key))
-	{
-		if (ad->funnel == NULL)
-			ad->funnel = palloc0(sizeof(Funnel));
-		artery_funnel_read(ad->funnel, key, getKeyJsonValueFromContainer(object, key, length, NULL), ad->ad_id);
-		pfree(key);
-		return;
-	}
 	ad->ignored = ad->ignored == NULL ? key : psprintf("%s, %s", ad->ignored, key);
 }
 

@@ -4,72 +4,88 @@
  */
 #include "artery.h"
 
-#include "utils/builtins.h"
+#include <math.h>
 
 #include "decide/amount.h"
 #include "decide/funnel.h"
 #include "runtime/decimal.h"
 
 #define MAX_SUM 1e15
+#define MAX_LOGARITHM 1e30
 
+/* Sums of an object, in the order of their names there: by length, then by bytes. */
 typedef struct SumKey
 {
 	const char *name;
 	size_t		offset;
+	bool		is_signed;		/* a sum of logarithms */
 } SumKey;
 
 static const SumKey exposure_keys[] = {
-	{"clicks", offsetof(Exposure, clicks)},
-	{"impressions", offsetof(Exposure, impressions)},
-	{"shown", offsetof(Exposure, shown)},
-	{"shown_moment", offsetof(Exposure, shown_moment)},
-	{"shown_square", offsetof(Exposure, shown_square)},
-	{"clicks_moment", offsetof(Exposure, clicks_moment)},
-	{"periods", offsetof(Exposure, periods)},
-	{"log_spend", offsetof(Exposure, log_spend)},
-	{"log_impressions", offsetof(Exposure, log_impressions)}
+	{"shown", offsetof(Exposure, shown), false},
+	{"clicks", offsetof(Exposure, clicks), false},
+	{"periods", offsetof(Exposure, periods), false},
+	{"log_spend", offsetof(Exposure, log_spend), true},
+	{"impressions", offsetof(Exposure, impressions), false},
+	{"shown_moment", offsetof(Exposure, shown_moment), false},
+	{"shown_square", offsetof(Exposure, shown_square), false},
+	{"clicks_moment", offsetof(Exposure, clicks_moment), false},
+	{"log_impressions", offsetof(Exposure, log_impressions), true}
 };
 
 static const SumKey hop_keys[] = {
-	{"entered", offsetof(Hop, entered)},
-	{"reached", offsetof(Hop, reached)},
-	{"duration", offsetof(Hop, duration)}
+	{"entered", offsetof(Hop, entered), false},
+	{"reached", offsetof(Hop, reached), false},
+	{"duration", offsetof(Hop, duration), false}
 };
 
-static void read_stages(Funnel *funnel, const JsonbValue *value, const char *ad_id);
-static void read_hops(Funnel *funnel, const JsonbValue *value, const char *ad_id);
-static void read_sums(void *sums, const SumKey *keys, int count, JsonbContainer *object, const char *ad_id);
-static double read_number(const JsonbValue *value, double largest, const char *name, const char *ad_id);
+static const char *const funnel_keys[FUNNEL_KEYS] = {"stages", "won_value", "other_wins", "exposure", "hops"};
 
-bool
-artery_funnel_key(const char *name)
+static void read_stages(Funnel *funnel, const JsonWalk *value, const Funnel *before, const char *ad_id);
+static char *read_stage(const JsonWalk *pair, double *reached, const char *known, int place, const char *ad_id);
+static void check_repeated(const Funnel *funnel, const char *ad_id);
+static void read_hops(Funnel *funnel, const JsonWalk *value, const char *ad_id);
+static void read_pending(Hop *hop, const JsonbContainer *object, int place, const char *ad_id);
+static void read_sums(void *sums, const SumKey *keys, int count, const JsonbContainer *object, const char *ad_id);
+static int	compare_name(const JsonWalk *key, const char *name);
+static double read_number(const JsonWalk *value, double largest, const char *name, const char *ad_id);
+
+FunnelKey
+artery_funnel_key(const char *name, int length)
 {
-	return strcmp(name, "stages") == 0 || strcmp(name, "won_value") == 0 || strcmp(name, "other_wins") == 0 ||
-		strcmp(name, "exposure") == 0 || strcmp(name, "hops") == 0;
+	int			key;
+
+	for (key = 0; key < FUNNEL_KEYS; key++)
+		if ((int) strlen(funnel_keys[key]) == length && memcmp(funnel_keys[key], name, length) == 0)
+			break;
+	return key;
 }
 
 void
-artery_funnel_read(Funnel *funnel, const char *name, const JsonbValue *value, const char *ad_id)
+artery_funnel_read(Funnel *funnel, FunnelKey key, const JsonWalk *value, const Funnel *before, const char *ad_id)
 {
-	if (strcmp(name, "won_value") == 0)
+	switch (key)
 	{
-		funnel->has_won_value = true;
-		funnel->won_value = read_number(value, AMOUNT_MAX, name, ad_id);
-	}
-	else if (strcmp(name, "other_wins") == 0)
-		funnel->other_wins = read_number(value, MAX_SUM, name, ad_id);
-	else if (strcmp(name, "stages") == 0)
-		read_stages(funnel, value, ad_id);
-	else if (strcmp(name, "hops") == 0)
-		read_hops(funnel, value, ad_id);
-	else
-	{
-		if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("\"exposure\" of ad \"%s\" is not an object", ad_id)));
-		read_sums(&funnel->exposure, exposure_keys, lengthof(exposure_keys), value->val.binary.data, ad_id);
-		funnel->has_exposure = true;
+		case FUNNEL_WON_VALUE:
+			funnel->has_won_value = true;
+			funnel->won_value = read_number(value, AMOUNT_MAX, funnel_keys[key], ad_id);
+			break;
+		case FUNNEL_OTHER_WINS:
+			funnel->other_wins = read_number(value, MAX_SUM, funnel_keys[key], ad_id);
+			break;
+		case FUNNEL_STAGES:
+			read_stages(funnel, value, before, ad_id);
+			break;
+		case FUNNEL_HOPS:
+			read_hops(funnel, value, ad_id);
+			break;
+		default:
+			if (!artery_json_walk_at_object(value))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("\"exposure\" of ad \"%s\" is not an object", ad_id)));
+			read_sums(&funnel->exposure, exposure_keys, lengthof(exposure_keys), (const JsonbContainer *) value->at, ad_id);
+			funnel->has_exposure = true;
 	}
 }
 
@@ -96,7 +112,7 @@ artery_funnel_align(Funnel *funnel, const Funnel *model, const char *ad_id)
 	funnel->count = model->count;
 	for (i = model->count - 1; i >= 0; i--)
 	{
-		if (at >= 0 && strcmp(own.stages[at], model->stages[i]) == 0)
+		if (at >= 0 && (own.stages[at] == model->stages[i] || strcmp(own.stages[at], model->stages[i]) == 0))
 		{
 			further = Max(further, own.reached[at]);
 			at--;
@@ -113,132 +129,197 @@ artery_funnel_align(Funnel *funnel, const Funnel *model, const char *ad_id)
 
 /* [["lead", 12], ["closed_won", 1]] */
 static void
-read_stages(Funnel *funnel, const JsonbValue *value, const char *ad_id)
+read_stages(Funnel *funnel, const JsonWalk *value, const Funnel *before, const char *ad_id)
 {
-	JsonbContainer *list;
+	const JsonbContainer *list = (const JsonbContainer *) value->at;
+	bool		known = true;
+	JsonWalk	pairs;
 	int			i;
-	int			j;
 
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+	if (!artery_json_walk_at_array(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"stages\" of ad \"%s\" is not an array", ad_id),
 				 errhint("Give stages and counts in the order of the funnel: [[\"lead\", 12], [\"closed_won\", 1]].")));
-	list = value->val.binary.data;
 	if (JsonContainerSize(list) > DELAYED_MAX_HOPS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ad \"%s\" has too many stages", ad_id),
 				 errdetail("There may be %d.", DELAYED_MAX_HOPS)));
 	funnel->count = JsonContainerSize(list);
-	for (i = 0; i < funnel->count; i++)
+	artery_json_walk_begin(&pairs, list);
+	for (i = 0; artery_json_walk_step(&pairs); i++)
 	{
-		JsonbValue *pair = getIthJsonbValueFromContainer(list, i);
-		JsonbValue *name = NULL;
+		const char *name = before != NULL && i < before->count ? before->stages[i] : NULL;
 
-		if (pair->type == jbvBinary && JsonContainerIsArray(pair->val.binary.data) &&
-			JsonContainerSize(pair->val.binary.data) == 2)
-			name = getIthJsonbValueFromContainer(pair->val.binary.data, 0);
-		if (name == NULL || name->type != jbvString || name->val.string.len == 0 || name->val.string.len > ARTERY_MAX_ID)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("stage %d of ad \"%s\" is not a name with a count", i + 1, ad_id),
-					 errhint("Give stages and counts in the order of the funnel: [[\"lead\", 12], [\"closed_won\", 1]].")));
-		funnel->stages[i] = pnstrdup(name->val.string.val, name->val.string.len);
-		funnel->reached[i] = read_number(getIthJsonbValueFromContainer(pair->val.binary.data, 1), MAX_SUM,
-										 funnel->stages[i], ad_id);
-		for (j = 0; j < i; j++)
-			if (strcmp(funnel->stages[i], funnel->stages[j]) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("stage \"%s\" of ad \"%s\" is given more than once", funnel->stages[i], ad_id)));
+		funnel->stages[i] = read_stage(&pairs, &funnel->reached[i], name, i + 1, ad_id);
+		known = known && funnel->stages[i] == name;
 	}
+	if (!known)
+		check_repeated(funnel, ad_id);
 	/* who came further has been at every stage before */
 	for (i = funnel->count - 2; i >= 0; i--)
 		funnel->reached[i] = Max(funnel->reached[i], funnel->reached[i + 1]);
 }
 
-/* One object per stage: entered, reached, duration, and what is pending by the grid of means. */
+/* A name, which may be the known one, and a count. */
+static char *
+read_stage(const JsonWalk *pair, double *reached, const char *known, int place, const char *ad_id)
+{
+	JsonWalk	walk;
+	char	   *name;
+
+	if (!artery_json_walk_at_array(pair) || JsonContainerSize((const JsonbContainer *) pair->at) != 2)
+		name = NULL;
+	else
+	{
+		artery_json_walk_begin(&walk, (const JsonbContainer *) pair->at);
+		artery_json_walk_step(&walk);
+		if (known != NULL && strlen(known) == walk.length && memcmp(known, walk.at, walk.length) == 0 && JBE_ISSTRING(walk.entry))
+			name = unconstify(char *, known);
+		else if (JBE_ISSTRING(walk.entry) && walk.length > 0 && walk.length <= ARTERY_MAX_ID)
+			name = pnstrdup(walk.at, walk.length);
+		else
+			name = NULL;
+	}
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("stage %d of ad \"%s\" is not a name with a count", place, ad_id),
+				 errhint("Give stages and counts in the order of the funnel: [[\"lead\", 12], [\"closed_won\", 1]].")));
+	artery_json_walk_step(&walk);
+	*reached = read_number(&walk, MAX_SUM, name, ad_id);
+	return name;
+}
+
 static void
-read_hops(Funnel *funnel, const JsonbValue *value, const char *ad_id)
+check_repeated(const Funnel *funnel, const char *ad_id)
 {
 	int			i;
 	int			j;
 
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
-		JsonContainerSize(value->val.binary.data) > DELAYED_MAX_HOPS)
+	for (i = 0; i < funnel->count; i++)
+		for (j = 0; j < i; j++)
+			if (strcmp(funnel->stages[i], funnel->stages[j]) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("stage \"%s\" of ad \"%s\" is given more than once", funnel->stages[i], ad_id)));
+}
+
+/* One object per stage: entered, reached, duration, and what is pending by the grid of means. */
+static void
+read_hops(Funnel *funnel, const JsonWalk *value, const char *ad_id)
+{
+	const JsonbContainer *list = (const JsonbContainer *) value->at;
+	JsonWalk	hops;
+	int			i;
+
+	if (!artery_json_walk_at_array(value) || JsonContainerSize(list) > DELAYED_MAX_HOPS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"hops\" of ad \"%s\" is not an array of at most %d", ad_id, DELAYED_MAX_HOPS)));
-	funnel->hops = JsonContainerSize(value->val.binary.data);
+	funnel->hops = JsonContainerSize(list);
 	funnel->hop = palloc0(Max(funnel->hops, 1) * sizeof(Hop));
-	for (i = 0; i < funnel->hops; i++)
+	artery_json_walk_begin(&hops, list);
+	for (i = 0; artery_json_walk_step(&hops); i++)
 	{
-		JsonbValue *hop = getIthJsonbValueFromContainer(value->val.binary.data, i);
-		JsonbValue *pending;
+		const JsonbContainer *object = (const JsonbContainer *) hops.at;
 
-		if (hop->type != jbvBinary || !JsonContainerIsObject(hop->val.binary.data))
+		if (!artery_json_walk_at_object(&hops))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("hop %d of ad \"%s\" is not an object", i + 1, ad_id)));
-		read_sums(&funnel->hop[i], hop_keys, lengthof(hop_keys), hop->val.binary.data, ad_id);
-		pending = getKeyJsonValueFromContainer(hop->val.binary.data, "pending", 7, NULL);
-		if (pending == NULL || pending->type == jbvNull)
-			continue;
-		if (pending->type != jbvBinary || !JsonContainerIsArray(pending->val.binary.data) ||
-			JsonContainerSize(pending->val.binary.data) != HOP_GRID)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("\"pending\" of hop %d of ad \"%s\" is not an array of %d numbers", i + 1, ad_id, HOP_GRID)));
-		for (j = 0; j < HOP_GRID; j++)
-			funnel->hop[i].pending[j] = Min(read_number(getIthJsonbValueFromContainer(pending->val.binary.data, j),
-														MAX_SUM, "pending", ad_id), funnel->hop[i].entered);
+		read_sums(&funnel->hop[i], hop_keys, lengthof(hop_keys), object, ad_id);
+		read_pending(&funnel->hop[i], object, i + 1, ad_id);
 	}
+}
+
+static void
+read_pending(Hop *hop, const JsonbContainer *object, int place, const char *ad_id)
+{
+	JsonWalk	keys;
+	JsonWalk	values;
+	JsonWalk	list;
+	int			left = JsonContainerSize(object);
+	int			i;
+
+	artery_json_walk_begin(&keys, object);
+	artery_json_walk_values(&values, object);
+	while (left-- > 0 && artery_json_walk_step(&keys) && artery_json_walk_step(&values))
+		if (compare_name(&keys, "pending") == 0)
+			break;
+	if (left < 0 || JBE_ISNULL(values.entry))
+		return;
+	if (!artery_json_walk_at_array(&values) || JsonContainerSize((const JsonbContainer *) values.at) != HOP_GRID)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"pending\" of hop %d of ad \"%s\" is not an array of %d numbers", place, ad_id, HOP_GRID)));
+	artery_json_walk_begin(&list, (const JsonbContainer *) values.at);
+	for (i = 0; artery_json_walk_step(&list); i++)
+		hop->pending[i] = Min(read_number(&list, MAX_SUM, "pending", ad_id), hop->entered);
 }
 
 /* Sums by name; what is not given is 0. Logarithms may be negative. */
 static void
-read_sums(void *sums, const SumKey *keys, int count, JsonbContainer *object, const char *ad_id)
+read_sums(void *sums, const SumKey *keys, int count, const JsonbContainer *object, const char *ad_id)
 {
-	int			i;
+	JsonWalk	names;
+	JsonWalk	values;
+	int			left = JsonContainerSize(object);
+	int			key = 0;
 
-	for (i = 0; i < count; i++)
+	artery_json_walk_begin(&names, object);
+	artery_json_walk_values(&values, object);
+	for (; left > 0; left--)
 	{
-		JsonbValue *value = getKeyJsonValueFromContainer(object, keys[i].name, strlen(keys[i].name), NULL);
-		double		sign = 1;
+		double	   *sum;
 
-		if (value == NULL || value->type == jbvNull)
+		artery_json_walk_step(&names);
+		artery_json_walk_step(&values);
+		while (key < count && compare_name(&names, keys[key].name) > 0)
+			key++;
+		if (key == count)
+			return;
+		if (compare_name(&names, keys[key].name) != 0 || JBE_ISNULL(values.entry))
 			continue;
-		if (strncmp(keys[i].name, "log_", 4) == 0 && value->type == jbvNumeric &&
-			DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(value->val.numeric),
-											 NumericGetDatum(int64_to_numeric(0)))))
-		{
-			value->val.numeric = DatumGetNumeric(DirectFunctionCall1(numeric_uminus, NumericGetDatum(value->val.numeric)));
-			sign = -1;
-		}
-		*(double *) ((char *) sums + keys[i].offset) = sign * read_number(value, 1e30, keys[i].name, ad_id);
+		sum = (double *) ((char *) sums + keys[key].offset);
+		if (keys[key].is_signed && JBE_ISNUMERIC(values.entry))
+			*sum = artery_decimal_double((Numeric) values.at);
+		if (!keys[key].is_signed || !JBE_ISNUMERIC(values.entry) || !(fabs(*sum) <= MAX_LOGARITHM))
+			*sum = read_number(&values, MAX_LOGARITHM, keys[key].name, ad_id);
 	}
 }
 
+/* By length, then by bytes, as the keys of an object are in order. */
+static int
+compare_name(const JsonWalk *key, const char *name)
+{
+	uint32		length = strlen(name);
+
+	if (key->length != length)
+		return key->length < length ? -1 : 1;
+	return memcmp(key->at, name, length);
+}
+
 static double
-read_number(const JsonbValue *value, double largest, const char *name, const char *ad_id)
+read_number(const JsonWalk *value, double largest, const char *name, const char *ad_id)
 {
 	char	   *what;
 	double		number;
 
-	if (value->type == jbvNumeric)
+	if (JBE_ISNUMERIC(value->entry))
 	{
-		number = artery_decimal_double(value->val.numeric);
+		number = artery_decimal_double((Numeric) value->at);
 		if (number >= 0 && number <= largest)
 			return number;
 	}
 	what = psprintf("\"%s\" of ad \"%s\"", name, ad_id);
-	if (value->type != jbvNumeric)
+	if (!JBE_ISNUMERIC(value->entry))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s is not a number", what),
 				 errhint("Give a JSON number.")));
-	number = artery_amount_double(value->val.numeric, largest, what);
+	number = artery_amount_double((Numeric) value->at, largest, what);
 	pfree(what);
 	return number;
 }

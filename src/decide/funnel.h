@@ -14,6 +14,7 @@
 #include "utils/jsonb.h"
 
 #include "decide/delayed.h"
+#include "runtime/json.h"
 
 typedef struct Funnel
 {
@@ -29,14 +30,21 @@ typedef struct Funnel
 	Hop		   *hop;
 } Funnel;
 
-/* Is it a key of a state that belongs to the funnel? */
-extern bool artery_funnel_key(const char *name);
+/* The keys of a state that belong to the funnel. */
+typedef enum FunnelKey
+{
+	FUNNEL_STAGES, FUNNEL_WON_VALUE, FUNNEL_OTHER_WINS, FUNNEL_EXPOSURE, FUNNEL_HOPS, FUNNEL_KEYS
+} FunnelKey;
+
+/* Which of them it is; FUNNEL_KEYS for none. */
+extern FunnelKey artery_funnel_key(const char *name, int length);
 
 /*
- * Read one key's value (not null). Errors, naming the ad: 22023 for what is of another form,
- * 22003 for numbers out of range.
+ * Read one key's value (not null), at which the walk stands. The names of stages are shared with
+ * those of a funnel read before, if it is not NULL. Errors, naming the ad: 22023 for what is of
+ * another form, 22003 for numbers out of range.
  */
-extern void artery_funnel_read(Funnel *funnel, const char *name, const JsonbValue *value, const char *ad_id);
+extern void artery_funnel_read(Funnel *funnel, FunnelKey key, const JsonWalk *value, const Funnel *before, const char *ad_id);
 
 /* Errors 22023 unless what was given fits together. */
 extern void artery_funnel_check(const Funnel *funnel, const char *ad_id);

@@ -44,58 +44,107 @@ static const double powers[] = {
 	1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31, 1e32
 };
 
+typedef struct Groups
+{
+	const uint16 *first;
+	int			count;
+	int			weight;
+	bool		negative;
+} Groups;
+
+static bool read_exactly(const Groups *groups, uint64 *mantissa, int *exponent);
+static Groups open_groups(Numeric number);
 static Size write_digits(char *to, bool negative, uint64 digits, int below, int places);
 
 bool
 artery_decimal_read(Numeric number, int64 *mantissa, int *exponent)
 {
-	const uint16 *words = (const uint16 *) VARDATA(number);
-	const uint16 *end = (const uint16 *) ((const char *) number + VARSIZE(number));
-	uint16		header = *words++;
-	bool		negative;
-	int			weight;
+	Groups		groups = open_groups(number);
 	int64		sum = 0;
-	int			count;
 	int			i;
 
-	if ((header & FORM_MASK) == FORM_SPECIAL)
+	if (groups.count < 0 || groups.count > 4)
 		return false;
-	if (header & FORM_SHORT)
-	{
-		negative = (header & SHORT_NEGATIVE) != 0;
-		weight = header & SHORT_WEIGHT_MASK;
-		if (header & SHORT_WEIGHT_SIGN)
-			weight |= ~SHORT_WEIGHT_MASK;
-	}
-	else
-	{
-		negative = (header & FORM_MASK) == FORM_NEGATIVE;
-		weight = (int16) *words++;
-	}
-	count = end - words;
-	if (count > 4)
-		return false;
-	for (i = 0; i < count; i++)
-		sum = sum * BASE + words[i];
-	*mantissa = negative ? -sum : sum;
-	*exponent = count > 0 ? BASE_DIGITS * (weight - count + 1) : 0;
+	for (i = 0; i < groups.count; i++)
+		sum = sum * BASE + groups.first[i];
+	*mantissa = groups.negative ? -sum : sum;
+	*exponent = groups.count > 0 ? BASE_DIGITS * (groups.weight - groups.count + 1) : 0;
 	return true;
 }
 
 double
 artery_decimal_double(Numeric number)
 {
-	int64		mantissa;
+	Groups		groups = open_groups(number);
+	uint64		mantissa;
 	int			exponent;
 
-	if (artery_decimal_read(number, &mantissa, &exponent) && mantissa < EXACT_MANTISSA && mantissa > -EXACT_MANTISSA)
+	if (groups.count == 0)
+		return 0;
+	if (read_exactly(&groups, &mantissa, &exponent) && exponent >= -EXACT_POWER && exponent <= EXACT_POWER)
 	{
-		if (exponent >= 0 && exponent <= EXACT_POWER)
-			return (double) mantissa * powers[exponent];
-		if (exponent < 0 && exponent >= -EXACT_POWER)
-			return (double) mantissa / powers[-exponent];
+		double		size = exponent < 0 ? (double) mantissa / powers[-exponent] : (double) mantissa * powers[exponent];
+
+		return groups.negative ? -size : size;
 	}
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(number)));
+}
+
+/* A mantissa that a double holds; false where there is none. */
+static inline bool
+read_exactly(const Groups *groups, uint64 *mantissa, int *exponent)
+{
+	uint64		sum = 0;
+	uint32		last;
+	uint32		base = BASE;
+	int			i;
+
+	if (groups->count < 0 || groups->count > GROUPS)
+		return false;
+	*exponent = BASE_DIGITS * (groups->weight - groups->count + 1);
+	for (i = 0; i < groups->count && i < GROUPS - 1; i++)
+		sum = sum * BASE + groups->first[i];
+	if (groups->count < GROUPS)
+		for (; sum >= EXACT_MANTISSA && sum % 10 == 0; sum /= 10)
+			(*exponent)++;
+	else
+	{
+		/* fifteen digits that begin with the last of a group end with the first of the fifth */
+		last = groups->first[GROUPS - 1];
+		for (; last % 10 == 0 && base > 1; last /= 10, base /= 10)
+			(*exponent)++;
+		if (sum >= EXACT_MANTISSA / base)
+			return false;
+		sum = sum * base + last;
+	}
+	*mantissa = sum;
+	return sum < EXACT_MANTISSA;
+}
+
+/* The parts of a numeric; a count of -1 for NaN and infinities. */
+static inline Groups
+open_groups(Numeric number)
+{
+	const uint16 *words = (const uint16 *) VARDATA(number);
+	const uint16 *end = (const uint16 *) ((const char *) number + VARSIZE(number));
+	uint16		header = *words++;
+	Groups		groups;
+
+	if (header & FORM_SHORT)
+	{
+		groups.negative = (header & SHORT_NEGATIVE) != 0;
+		groups.weight = header & SHORT_WEIGHT_MASK;
+		if (header & SHORT_WEIGHT_SIGN)
+			groups.weight |= ~SHORT_WEIGHT_MASK;
+	}
+	else
+	{
+		groups.negative = (header & FORM_MASK) == FORM_NEGATIVE;
+		groups.weight = (int16) *words++;
+	}
+	groups.first = words;
+	groups.count = (header & FORM_MASK) == FORM_SPECIAL ? -1 : end - words;
+	return groups;
 }
 
 Size

@@ -31,4 +31,71 @@ extern char *artery_json_field_text(Jsonb *object, const char *key);
 /* A scalar string or number as text, palloc'd; NULL for other types. */
 extern char *artery_json_scalar_text(const JsonbValue *value);
 
+/*
+ * A walk over the elements of an array, or the keys and then the values of an
+ * object, in the order they are stored: in one pass and without copies, where the
+ * functions of PostgreSQL search and copy each.
+ */
+typedef struct JsonWalk
+{
+	const JEntry *next;
+	const char *base;
+	uint32		end;			/* of the one at hand */
+	int			left;
+
+	/* the one at hand: its type, where it is, and its bytes, any padding included */
+	JEntry		entry;
+	const char *at;
+	uint32		length;
+} JsonWalk;
+
+static inline void
+artery_json_walk_begin(JsonWalk *walk, const JsonbContainer *container)
+{
+	walk->left = JsonContainerSize(container) * (JsonContainerIsObject(container) ? 2 : 1);
+	walk->next = container->children;
+	walk->base = (const char *) (container->children + walk->left);
+	walk->end = 0;
+	walk->entry = JENTRY_ISNULL;
+	walk->at = walk->base;
+	walk->length = 0;
+}
+
+/* Step to the next; false at the end. */
+static inline bool
+artery_json_walk_step(JsonWalk *walk)
+{
+	uint32		start = walk->end;
+
+	if (walk->left-- == 0)
+		return false;
+	walk->entry = *walk->next++;
+	JBE_ADVANCE_OFFSET(walk->end, walk->entry);
+	walk->length = walk->end - start;
+	walk->at = walk->base + (JBE_ISNUMERIC(walk->entry) || JBE_ISCONTAINER(walk->entry) ? INTALIGN(start) : start);
+	return true;
+}
+
+/* Begin before the values of an object. */
+static inline void
+artery_json_walk_values(JsonWalk *walk, const JsonbContainer *object)
+{
+	artery_json_walk_begin(walk, object);
+	while (walk->left > (int) JsonContainerSize(object))
+		artery_json_walk_step(walk);
+}
+
+/* Is the one at hand a list, or an object? */
+static inline bool
+artery_json_walk_at_array(const JsonWalk *walk)
+{
+	return JBE_ISCONTAINER(walk->entry) && JsonContainerIsArray((const JsonbContainer *) walk->at);
+}
+
+static inline bool
+artery_json_walk_at_object(const JsonWalk *walk)
+{
+	return JBE_ISCONTAINER(walk->entry) && JsonContainerIsObject((const JsonbContainer *) walk->at);
+}
+
 #endif							/* ARTERY_RUNTIME_JSON_H */

@@ -130,8 +130,10 @@ SELECT is_empty($$
        AND e.value <> e.value::float8::numeric::text $$,
     'numbers are written as a cast to numeric writes them');
 CREATE TEMP TABLE number AS
-SELECT i, q[1] ^ 3 * 10 ^ (i % 22 - 10) AS value, round((0.01 + q[2] * 10 ^ (i % 11))::numeric, i % 13) + 0.01 AS spend
-  FROM generate_series(1, 2000) i CROSS JOIN LATERAL (SELECT artery.draw_beta(1, 1, i, 2) AS q) q;
+-- of 15 digits or of 17, which begin and end anywhere in the groups of four that a numeric has
+SELECT i, CASE WHEN i % 2 = 0 THEN v.x::numeric::float8 ELSE v.x END AS value, round((0.01 + q[2] * 10 ^ (i % 11))::numeric, i % 13) + 0.01 AS spend
+  FROM generate_series(1, 4000) i CROSS JOIN LATERAL (SELECT artery.draw_beta(1, 1, i, 2) AS q) q
+ CROSS JOIN LATERAL (SELECT q[1] ^ 3 * 10 ^ (i % 23 - 10) AS x) v;
 SELECT is_empty($$
     SELECT n.*, s.metrics FROM number n
       CROSS JOIN LATERAL artery.select_budget(jsonb_build_array(jsonb_build_object('ad_id', 'a', 'impressions', 1, 'clicks', 1,
