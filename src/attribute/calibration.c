@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "attribute/calibration.h"
+#include "capture/click_window.h"
 #include "capture/fields.h"
 #include "capture/sighting.h"
 #include "runtime/clock.h"
@@ -64,10 +65,15 @@ typedef struct KnownValue
 
 static HTAB *known_values = NULL;
 
-static ArteryStatement select_state = {
-	"SELECT s.version, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END "
+/* Values, and the state with them: its row is the one with folded_at. */
+static ArteryStatement select_learnt = {
+	"SELECT v.value_key, v.occurrences, v.counted_at, NULL::pg_catalog.timestamptz, NULL::pg_catalog.timestamptz, "
+	"       NULL::pg_catalog.float8[] "
+	"  FROM artery.attribution_value v WHERE v.tenant_id = $1 AND v.value_key = ANY ($3) "
+	"UNION ALL "
+	"SELECT s.version, NULL, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END "
 	"  FROM artery.attribution_state s WHERE s.tenant_id = $1",
-	2, {TEXTOID, INT8OID}, NULL
+	3, {TEXTOID, INT8OID, INT8ARRAYOID}, NULL
 };
 
 static ArteryStatement fold_state = {
@@ -84,19 +90,23 @@ static ArrayType *make_numbers(int count);
 static double *numbers_of(ArrayType *array);
 static void *plain_data(ArrayType *array);
 static int	count_numbers(ArrayType *array);
+static int	seek_unknown(const int64 *keys, int nkeys, Datum *sought);
 static void forget_values(void);
-static void read_values(Datum tenant_id, Datum *sought, int count);
+static void remember_values(uint64 rows, const Datum *sought, int count);
 static void remember_value(int64 key, double occurrences, TimestampTz counted_at);
-static bool read_state(Datum tenant_id);
+static Datum make_keys(Datum *keys, int count);
+static bool read_learnt(Datum tenant_id, const int64 *keys, int nkeys);
+static void read_state(uint64 row);
 static void unpack(Datum array, CalibratedState *learnt);
 static void forget_state(const char *tenant_id);
 static bool is_stale(TimestampTz at, bool found);
 static void wake_worker(void);
 
 void
-artery_calibration_load(Datum tenant_id, TimestampTz at, CalibratedState *state, double *days)
+artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts,
+						CalibratedState *state, double *days)
 {
-	bool		found = read_state(tenant_id);
+	bool		found = read_learnt(tenant_id, keys, nkeys);
 	double		keep;
 	double	   *number = (double *) state;
 	double	   *learnt = (double *) &kept.learnt;
@@ -108,10 +118,11 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, CalibratedState *state,
 
 		(void) artery_execute(&fold_state, values, NULL, false, 1);
 		kept.conversions = 0;
-		found = read_state(tenant_id);
+		found = read_learnt(tenant_id, keys, nkeys);
 	}
 	kept.conversions++;
 	wake_worker();
+	artery_calibration_count(tenant_id, at, keys, nkeys, counts);
 
 	artery_calibrated_init(state);
 	*days = 0;
@@ -129,17 +140,17 @@ void
 artery_calibration_count(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts)
 {
 	Datum	   *sought = palloc(nkeys * sizeof(Datum));
-	int			nsought = 0;
+	int			nsought;
 	int			i;
 
 	forget_values();
-	for (i = 0; i < nkeys; i++)
-	{
-		if (keys[i] != 0 && hash_search(known_values, &keys[i], HASH_FIND, NULL) == NULL)
-			sought[nsought++] = Int64GetDatum(keys[i]);
-	}
+	nsought = seek_unknown(keys, nkeys, sought);
 	if (nsought > 0)
-		read_values(tenant_id, sought, nsought);
+	{
+		Datum		values[2] = {tenant_id, make_keys(sought, nsought)};
+
+		remember_values(artery_click_execute_by_index(&select_values, values, NULL, 0), sought, nsought);
+	}
 	for (i = 0; i < nkeys; i++)
 	{
 		const KnownValue *value = keys[i] == 0 ? NULL : hash_search(known_values, &keys[i], HASH_FIND, NULL);
@@ -154,6 +165,19 @@ artery_calibration_count(Datum tenant_id, TimestampTz at, const int64 *keys, int
 			CALIBRATED_WINDOW_DAYS / (CALIBRATED_COUNT_HALF_LIFE_DAYS / 0.69314718055994531);
 	}
 	pfree(sought);
+}
+
+/* The keys whose values are not known yet; returns how many. */
+static int
+seek_unknown(const int64 *keys, int nkeys, Datum *sought)
+{
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < nkeys; i++)
+		if (keys[i] != 0 && hash_search(known_values, &keys[i], HASH_FIND, NULL) == NULL)
+			sought[count++] = Int64GetDatum(keys[i]);
+	return count;
 }
 
 /* Values change with the version of the state only; known ones of another are forgotten. */
@@ -174,21 +198,16 @@ forget_values(void)
 	strlcpy(tenant_id, kept.tenant_id, sizeof(tenant_id));
 }
 
+/* Those of the last result, and that what was sought and not found never occurred. */
 static void
-read_values(Datum tenant_id, Datum *sought, int count)
+remember_values(uint64 rows, const Datum *sought, int count)
 {
-	Datum		values[2];
-	uint64		rows;
 	uint64		row;
 	int			i;
 
-	values[0] = tenant_id;
-	values[1] = PointerGetDatum(construct_array(sought, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
-	rows = artery_execute(&select_values, values, NULL, false, 0);
 	for (row = 0; row < rows; row++)
-		remember_value(artery_field_int64(row, 1), artery_field_double(row, 2), artery_field_time(row, 3));
-	/* what was not found never occurred */
+		if (!artery_field_null(row, 2))
+			remember_value(artery_field_int64(row, 1), artery_field_double(row, 2), artery_field_time(row, 3));
 	for (i = 0; i < count; i++)
 		remember_value(DatumGetInt64(sought[i]), 0, 0);
 }
@@ -399,35 +418,60 @@ artery_faded(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(exp2(-Min(Max(days / PG_GETARG_FLOAT8(1), 0), 200)));
 }
 
-/* Bring the kept state up to date; false if the tenant has none yet. */
+static Datum
+make_keys(Datum *keys, int count)
+{
+	return PointerGetDatum(construct_array(keys, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * Bring the kept state up to date, and the known values by those of the keys;
+ * false if the tenant has no state yet. Values known of another version of the
+ * state are none: they are read when they are asked for.
+ */
 static bool
-read_state(Datum tenant_id)
+read_learnt(Datum tenant_id, const int64 *keys, int nkeys)
 {
 	char	   *name = TextDatumGetCString(tenant_id);
-	Datum		values[2];
-	bool		isnull;
-	Datum		learnt;
+	Datum	   *sought = palloc(nkeys * sizeof(Datum));
+	Datum		values[3];
+	int			nsought;
+	uint64		rows;
 
 	if (strcmp(kept.tenant_id, name) != 0)
 		forget_state(name);
+	forget_values();
+	nsought = seek_unknown(keys, nkeys, sought);
 	values[0] = tenant_id;
 	values[1] = Int64GetDatum(kept.version);
-	if (artery_execute(&select_state, values, NULL, false, 1) == 0)
+	values[2] = make_keys(sought, nsought);
+	rows = artery_click_execute_by_index(&select_learnt, values, NULL, 0);
+	if (rows == 0 || artery_field_null(rows - 1, 5))
 	{
 		forget_state(name);
 		return false;
 	}
-	kept.learnt_at = artery_field_time(0, 2);
-	kept.known_since = artery_field_time(0, 3);
-	kept.folded_at = artery_field_time(0, 4);
-	learnt = artery_field(0, 5, &isnull);
-	if (!isnull)
-	{
-		kept.version = artery_field_int64(0, 1);
-		kept.conversions = 0;
-		unpack(learnt, &kept.learnt);
-	}
+	read_state(rows - 1);
+	forget_values();
+	remember_values(rows, sought, nsought);
+	pfree(sought);
 	return true;
+}
+
+static void
+read_state(uint64 row)
+{
+	bool		isnull;
+	Datum		learnt = artery_field(row, 6, &isnull);
+
+	kept.learnt_at = artery_field_time(row, 3);
+	kept.known_since = artery_field_time(row, 4);
+	kept.folded_at = artery_field_time(row, 5);
+	if (isnull)
+		return;
+	kept.version = artery_field_int64(row, 1);
+	kept.conversions = 0;
+	unpack(learnt, &kept.learnt);
 }
 
 /* An array of another length is of another version of the model, and as none. */

@@ -18,14 +18,14 @@
 
 /*
  * The state as of a moment, with the factory's priors, and the days for which
- * the tenant is known. Has what is new folded in first where much is.
+ * the tenant is known; and how often values occur in the clicks of a week, as of
+ * that moment: counts[i] for keys[i], 0 for those never seen. A key of 0 is
+ * skipped. Has what is new folded in first where much is.
  */
-extern void artery_calibration_load(Datum tenant_id, TimestampTz at, CalibratedState *state, double *days);
+extern void artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts,
+									CalibratedState *state, double *days);
 
-/*
- * How often values occur in the clicks of a week, as of a moment: counts[i] for
- * keys[i], 0 for those never seen. A key of 0 is skipped.
- */
+/* The counts alone, of the state loaded last. */
 extern void artery_calibration_count(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts);
 
 /* The learnt numbers that are not 0, as arrays for attribution_delta. */

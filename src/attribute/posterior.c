@@ -35,6 +35,8 @@
 	"SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp, c.sighting, c.hardware_key, " \
 	"       c.agent_key, c.fingerprint_hash, c.ip_address, " range "::pg_catalog.int8 FROM artery.click_tracking c "
 
+#define CANDIDATE_FIELDS 11
+
 #define IN_WINDOW "c.click_timestamp <= $2 AND c.click_timestamp >= $3 AND " CLICK_WEEKS \
 	" ORDER BY c.click_timestamp DESC LIMIT " CppAsString2(RANGE_LIMIT)
 
@@ -103,7 +105,7 @@ static const SightingColumns sighting_columns = {
 
 static void describe_conversion(Weighing *weighing);
 static void collect(Weighing *weighing, TimestampTz since);
-static void read_candidate(Weighing *weighing, uint64 row, WeighedClick *click);
+static int	read_candidate(Weighing *weighing, uint64 row, WeighedClick *click);
 static double reach(const Weighing *weighing, bool searched, int found, TimestampTz oldest);
 static bool add_candidate(Weighing *weighing, const WeighedClick *click);
 static void view_candidates(Weighing *weighing);
@@ -131,7 +133,6 @@ artery_posterior_search(const ArteryTenant *tenant, const Datum *values, const b
 	if (weighing->sighting.ip == 0 && weighing->sighting.hash == 0)
 		return NULL;
 	since = weighing->at - artery_layered_window(tenant->settings.click_window_days);
-	artery_calibration_load(values[CONVERSION_TENANT_ID], weighing->at, &weighing->state, &weighing->conversion.days);
 	collect(weighing, since);
 	view_candidates(weighing);
 
@@ -242,9 +243,8 @@ collect(Weighing *weighing, TimestampTz since)
 	for (row = 0; row < rows && weighing->count < WEIGHED_CLICKS; row++)
 	{
 		WeighedClick click;
-		int			range = (int) artery_field_int64(row, 11);
+		int			range = read_candidate(weighing, row, &click);
 
-		read_candidate(weighing, row, &click);
 		(void) add_candidate(weighing, &click);
 		found[range]++;
 		oldest[range] = Min(oldest[range], click.click.at);
@@ -264,36 +264,39 @@ reach(const Weighing *weighing, bool searched, int found, TimestampTz oldest)
 	return artery_layered_hours(oldest, weighing->at);
 }
 
-static void
+/* Read it from a row of the last result; returns the number of its range. */
+static int
 read_candidate(Weighing *weighing, uint64 row, WeighedClick *click)
 {
-	bool		isnull;
-	Datum		value;
+	Datum		fields[CANDIDATE_FIELDS];
+	bool		nulls[CANDIDATE_FIELDS];
 
 	memset(click, 0, sizeof(WeighedClick));
+	artery_row(row, fields, nulls);
 	click->click.found = true;
-	click->click.click_id = artery_field(row, 1, &click->click.click_id_null);
-	click->click.ad_id = artery_field(row, 2, &click->click.ad_null);
-	click->click.adset_id = artery_field(row, 3, &click->click.adset_null);
-	click->click.campaign_id = artery_field(row, 4, &click->click.campaign_null);
-	click->click.at = artery_field_time(row, 5);
+	click->click.click_id = fields[0];
+	click->click.click_id_null = nulls[0];
+	click->click.ad_id = fields[1];
+	click->click.ad_null = nulls[1];
+	click->click.adset_id = fields[2];
+	click->click.adset_null = nulls[2];
+	click->click.campaign_id = fields[3];
+	click->click.campaign_null = nulls[3];
+	click->click.at = DatumGetTimestampTz(fields[4]);
 	click->sighting.os = SIGHTING_OTHER_OS;
 	click->sighting.browser = SIGHTING_OTHER_BROWSER;
-	value = artery_field(row, 6, &isnull);
-	if (!isnull)
-		artery_sighting_decode(DatumGetInt16(value), &click->sighting);
-	value = artery_field(row, 7, &isnull);
-	click->sighting.hardware = isnull ? 0 : DatumGetInt64(value);
-	value = artery_field(row, 8, &isnull);
-	click->sighting.agent = isnull ? 0 : DatumGetInt64(value);
-	value = artery_field(row, 9, &isnull);
-	if (!isnull)
-		click->sighting.hash = artery_salt_seal(weighing->tenant->salt, artery_sighting_hash_key(value));
-	value = artery_field(row, 10, &isnull);
-	if (isnull)
-		return;
-	click->sighting.ip = artery_salt_seal(weighing->tenant->salt, artery_sighting_address_key(value));
-	click->sighting.block = artery_salt_seal(weighing->tenant->salt, artery_sighting_block_key(value));
+	if (!nulls[5])
+		artery_sighting_decode(DatumGetInt16(fields[5]), &click->sighting);
+	click->sighting.hardware = nulls[6] ? 0 : DatumGetInt64(fields[6]);
+	click->sighting.agent = nulls[7] ? 0 : DatumGetInt64(fields[7]);
+	if (!nulls[8])
+		click->sighting.hash = artery_salt_seal(weighing->tenant->salt, artery_sighting_hash_key(fields[8]));
+	if (!nulls[9])
+	{
+		click->sighting.ip = artery_salt_seal(weighing->tenant->salt, artery_sighting_address_key(fields[9]));
+		click->sighting.block = artery_salt_seal(weighing->tenant->salt, artery_sighting_block_key(fields[9]));
+	}
+	return (int) DatumGetInt64(fields[10]);
 }
 
 /* Insert it where its time belongs; false if it is there already. */
@@ -316,7 +319,10 @@ add_candidate(Weighing *weighing, const WeighedClick *click)
 	return true;
 }
 
-/* Look up how common the conversion's values and the candidates' blocks are, and describe both. */
+/*
+ * Look up what the tenant taught and how common the conversion's values and the candidates' blocks are, and describe
+ * both.
+ */
 static void
 view_candidates(Weighing *weighing)
 {
@@ -338,8 +344,8 @@ view_candidates(Weighing *weighing)
 	keys[HARDWARE] = weighing->sighting.hardware != 0 ? weighing->sighting.hardware : weighing->sighting.hash;
 	for (i = 0; i < weighing->count; i++)
 		keys[BLOCKS + i] = weighing->clicks[i].sighting.block;
-	artery_calibration_count(weighing->values[CONVERSION_TENANT_ID], weighing->at, keys, BLOCKS + weighing->count,
-							 counts);
+	artery_calibration_load(weighing->values[CONVERSION_TENANT_ID], weighing->at, keys, BLOCKS + weighing->count, counts,
+							&weighing->state, &weighing->conversion.days);
 	for (i = 0; i < CALIBRATED_CLASSES; i++)
 	{
 		n->clicks_class[i] = counts[i];
@@ -478,7 +484,7 @@ learn(Weighing *weighing, const Attribution *attribution, TimestampTz since, Pos
 	keys[2] = TimestampTzGetDatum(truth.click.at);
 	if (artery_click_execute(&select_click, truth.click.at, truth.click.at, keys, NULL, 1) == 0)
 		return;
-	read_candidate(weighing, 0, &truth);
+	(void) read_candidate(weighing, 0, &truth);
 	artery_calibration_count(keys[0], weighing->at, &truth.sighting.block, 1, &block_clicks);
 	view_candidate(weighing, &truth, block_clicks, &truth_view);
 	artery_calibrated_learn_labelled(&weighing->state, &posterior->verdict, -1, &truth_view, &posterior->learnt);

@@ -6,18 +6,24 @@
 
 #include <math.h>
 
-#include "catalog/pg_collation.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 
 #include "attribute/attribution.h"
 #include "attribute/layered.h"
 #include "attribute/verdict.h"
+#include "runtime/decimal.h"
 
 #define TOLD_CANDIDATES 5		/* that a trace keeps at most */
 #define TOLD_ALWAYS 2			/* the answer and the runner-up, however improbable */
 #define LEAST_TOLD 0.001		/* of the others */
 #define LEAST_CREDIT 0.0005		/* of an ad to be kept */
+
+typedef struct AdCredit
+{
+	text	   *ad;
+	double		credit;
+} AdCredit;
 
 PG_FUNCTION_INFO_V1(artery_device_words);
 PG_FUNCTION_INFO_V1(artery_network_words);
@@ -32,6 +38,7 @@ static const char *device_words(int device);
 static const char *network_words(int network);
 static char *explain(const Weighing *weighing, const Posterior *posterior, double threshold);
 static char *list_credit(const Weighing *weighing, const Posterior *posterior, const Attribution *attribution);
+static int	add_credits(const Weighing *weighing, AdCredit *ads);
 static char *list_candidates(const Weighing *weighing);
 
 void
@@ -191,8 +198,9 @@ static char *
 list_credit(const Weighing *weighing, const Posterior *posterior, const Attribution *attribution)
 {
 	StringInfoData list;
-	int			i,
-				j;
+	AdCredit	ads[WEIGHED_CLICKS];
+	int			count = posterior->by_id ? 0 : add_credits(weighing, ads);
+	int			i;
 
 	initStringInfo(&list);
 	appendStringInfoChar(&list, '{');
@@ -201,32 +209,47 @@ list_credit(const Weighing *weighing, const Posterior *posterior, const Attribut
 		escape_json(&list, TextDatumGetCString(attribution->best.ad_id));
 		appendStringInfoString(&list, ": 1");
 	}
-	for (i = 0; i < weighing->count && !posterior->by_id; i++)
+	for (i = 0; i < count; i++)
 	{
-		const MatchedClick *click = &weighing->clicks[i].click;
-		double		credit = 0;
-		bool		told = false;
-
-		if (click->ad_null)
+		if (ads[i].credit < LEAST_CREDIT)
 			continue;
-		for (j = 0; j < weighing->count; j++)
-		{
-			const MatchedClick *other = &weighing->clicks[j].click;
-
-			if (other->ad_null || !DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, click->ad_id,
-																		other->ad_id)))
-				continue;
-			told |= j < i;
-			credit += weighing->views[j].probability;
-		}
-		if (told || credit < LEAST_CREDIT)
-			continue;
-		appendStringInfoString(&list, list.len > 1 ? ", " : "");
-		escape_json(&list, TextDatumGetCString(click->ad_id));
-		appendStringInfo(&list, ": %.4f", credit);
+		if (list.len > 1)
+			appendStringInfoString(&list, ", ");
+		escape_json(&list, text_to_cstring(ads[i].ad));
+		appendStringInfoString(&list, ": ");
+		artery_decimal_append(&list, ads[i].credit, 4);
 	}
 	appendStringInfoChar(&list, '}');
 	return list.data;
+}
+
+/* The ads of the candidates, in the order of their newest clicks, each with its probability; returns how many. */
+static int
+add_credits(const Weighing *weighing, AdCredit *ads)
+{
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < weighing->count; i++)
+	{
+		const MatchedClick *click = &weighing->clicks[i].click;
+		text	   *ad;
+		int			place = 0;
+
+		if (click->ad_null)
+			continue;
+		ad = DatumGetTextPP(click->ad_id);
+		while (place < count && (VARSIZE_ANY_EXHDR(ads[place].ad) != VARSIZE_ANY_EXHDR(ad) ||
+								 memcmp(VARDATA_ANY(ads[place].ad), VARDATA_ANY(ad), VARSIZE_ANY_EXHDR(ad)) != 0))
+			place++;
+		if (place == count)
+		{
+			ads[count].ad = ad;
+			ads[count++].credit = 0;
+		}
+		ads[place].credit += weighing->views[i].probability;
+	}
+	return count;
 }
 
 /* The most probable candidates with what speaks for each, as a JSON array. */
@@ -259,9 +282,12 @@ list_candidates(const Weighing *weighing)
 			appendStringInfoString(&list, "null");
 		else
 			escape_json(&list, TextDatumGetCString(weighing->clicks[next].click.ad_id));
-		appendStringInfo(&list, ", %.4g, %.6f, %d, %.4g, %d, %.4g, %.4g, %.2f]", view->lag_hours, view->probability,
-						 view->device, view->device_ratio, view->network, view->network_ratio, view->rate,
-						 view->weight > 0 ? view->inherited / view->weight : 0);
+		appendStringInfo(&list, ", %.4g, ", view->lag_hours);
+		artery_decimal_append(&list, view->probability, 6);
+		appendStringInfo(&list, ", %d, %.4g, %d, %.4g, %.4g, ", view->device, view->device_ratio, view->network,
+						 view->network_ratio, view->rate);
+		artery_decimal_append(&list, view->weight > 0 ? view->inherited / view->weight : 0, 2);
+		appendStringInfoChar(&list, ']');
 	}
 	appendStringInfoChar(&list, ']');
 	return list.data;

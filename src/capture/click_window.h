@@ -36,8 +36,8 @@ extern uint64 artery_click_execute(ClickStatement *statement, TimestampTz since,
 								   Datum *values, const char *nulls, long limit);
 
 /*
- * Run a statement on clicks that has the order of an index, by that index and
- * no other way. Otherwise as artery_execute(), not read-only.
+ * Run a statement that looks up by an index, on clicks in its order, by that
+ * index and no other way. Otherwise as artery_execute(), not read-only.
  */
 extern uint64 artery_click_execute_by_index(ArteryStatement *statement, Datum *values, const char *nulls, long limit);
 

@@ -183,6 +183,13 @@ artery_field_time(uint64 row, int column)
 	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
 }
 
+void
+artery_row(uint64 row, Datum *values, bool *nulls)
+{
+	Assert(row < SPI_processed);
+	heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+}
+
 Datum
 artery_field_copy(ArteryScope *scope, uint64 row, int column, bool *isnull)
 {
