@@ -327,17 +327,16 @@ BEGIN
         WINDOW owner AS (PARTITION BY f.budget_owner_id)
     )
     SELECT f.ad_id, f.campaign_id, f.budget_owner_id,
-           jsonb_strip_nulls(jsonb_build_object(
+           artery.make_object(
                'ad_id', f.ad_id, 'impressions', f.impressions, 'clicks', f.clicks, 'spend', f.spend,
                'pipeline_value', CASE WHEN v_direct THEN f.cash_revenue ELSE f.pipeline_value END,
                'cash_revenue', f.cash_revenue, 'age_hours', f.age_hours, 'dna_score', f.dna_score,
                -- an owner's budget as its ads share it: by what they spent
                'current_budget', CASE WHEN f.owner_spend > 0 THEN round(f.owner_budget * f.spend / f.owner_spend, v_digits)
                                       ELSE round(f.owner_budget / f.siblings, v_digits) END,
-               'budget_owner_id', f.budget_owner_id, 'exploration', CASE WHEN v_explore > 0 AND f.is_new THEN v_explore END)
+               'budget_owner_id', f.budget_owner_id, 'exploration', CASE WHEN v_explore > 0 AND f.is_new THEN v_explore END,
                -- the bounds are the owner's
-               || CASE WHEN b.low IS NULL THEN '{}' ELSE jsonb_build_object('min_budget', b.low) END
-               || CASE WHEN b.high IS NULL THEN '{}' ELSE jsonb_build_object('max_budget', b.high) END),
+               'min_budget', b.low, 'max_budget', b.high),
            k.held
       FROM facts f
       LEFT JOIN artery.owner_bounds(allocation_inputs.tenant_id, v_settings) k ON k.budget_owner_id = f.budget_owner_id
@@ -373,14 +372,15 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
     RETURN QUERY
-    SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held, i.inputs || coalesce(f.inputs, '{}') || CASE WHEN o.other > 0
+    SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held,
+           artery.join_objects(artery.join_objects(i.inputs, f.inputs), CASE WHEN o.other > 0
                -- value that no deal accounts for, told or of single conversions, counts as so many wins
-               THEN jsonb_build_object('other_wins', o.other / (f.inputs ->> 'won_value')::numeric) ELSE '{}' END
+               THEN jsonb_build_object('other_wins', o.other / (f.inputs -> 'won_value')::numeric) END)
       FROM artery.allocation_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) i
       LEFT JOIN artery.funnel_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) f
         ON decision_inputs.model = 'delayed' AND f.ad_id = i.ad_id
      CROSS JOIN LATERAL (
-          SELECT (i.inputs ->> 'pipeline_value')::numeric - CASE WHEN direct THEN f.deal_cash ELSE f.deal_value END AS other) o;
+          SELECT (i.inputs -> 'pipeline_value')::numeric - CASE WHEN direct THEN f.deal_cash ELSE f.deal_value END AS other) o;
 END
 $$;
 COMMENT ON FUNCTION artery.decision_inputs(text, timestamptz, text, boolean, text) IS
@@ -509,11 +509,11 @@ BEGIN
            || coalesce(' It is held: ' || i.held || '.', '')
            || CASE WHEN i.budget_owner_id IS NULL THEN ' Not proposed: the owner of its budget is not known.'
                    WHEN i.campaign_id IS NULL THEN ' Not proposed: its campaign is not known.' ELSE '' END,
-           i.inputs, d.metrics || jsonb_strip_nulls(jsonb_build_object('run_id', v_run_id, 'held', i.held,
+           i.inputs, artery.join_objects(d.metrics, artery.make_object('run_id', v_run_id, 'held', i.held,
                                                                        'decision', j.decision, 'decision_reason', j.reason))
       FROM inputs i JOIN decided d ON d.ad_id = i.ad_id
-     CROSS JOIN LATERAL artery.judge_ad((i.inputs ->> 'spend')::numeric,
-         (i.inputs ->> 'pipeline_value')::float8 / greatest((i.inputs ->> 'spend')::float8, 0.01), (i.inputs ->> 'age_hours')::float8 / 24) j;
+     CROSS JOIN LATERAL artery.judge_ad((i.inputs -> 'spend')::numeric,
+         (i.inputs -> 'pipeline_value')::float8 / greatest((i.inputs -> 'spend')::float8, 0.01), (i.inputs -> 'age_hours')::float8 / 24) j;
     GET DIAGNOSTICS v_ads = ROW_COUNT;
     IF v_ads = 0 THEN
         DELETE FROM artery.allocation_run r WHERE r.tenant_id = store_allocation.tenant_id AND r.run_id = v_run_id;

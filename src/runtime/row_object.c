@@ -16,6 +16,7 @@
 #include "runtime/row_object.h"
 
 static void lay_keys(RowObject *object);
+static void make_room(RowObject *object, int length);
 static JEntry write_value(RowObject *object, const RowSlot *slot, int offset);
 static int	compare_keys(const char *left, const char *right);
 
@@ -50,7 +51,7 @@ artery_row_object_end(RowObject *object)
 	if (object->given != object->laid || object->head == 0)
 		lay_keys(object);
 	object->data.len = object->head;
-	enlargeStringInfo(&object->data, object->pairs * (DECIMAL_ROOM + sizeof(int)));
+	make_room(object, 0);
 	base += 2 * object->pairs * sizeof(JEntry);
 	start = object->head - base;
 	for (i = 0; i < object->count; i++)
@@ -104,6 +105,13 @@ lay_keys(RowObject *object)
 	object->head = object->data.len;
 }
 
+/* For a value of that length, and all the numbers that may follow, which are written without asking. */
+static void
+make_room(RowObject *object, int length)
+{
+	enlargeStringInfo(&object->data, length + (object->pairs + 1) * (DECIMAL_ROOM + sizeof(int)));
+}
+
 /* Append a value that begins at offset; its entry tells type and length, padding included. */
 static JEntry
 write_value(RowObject *object, const RowSlot *slot, int offset)
@@ -126,13 +134,20 @@ write_value(RowObject *object, const RowSlot *slot, int offset)
 			length = VARSIZE(slot->value.datum);
 			memcpy(to, slot->value.datum, DECIMAL_ROOM);
 			break;
+		case ROW_SLOT_STORED:
+			length = VARSIZE(slot->value.datum);
+			make_room(object, length);
+			data->len += padding;
+			appendBinaryStringInfo(data, slot->value.datum, length);
+			return JENTRY_ISNUMERIC | (padding + length);
 		case ROW_SLOT_TEXT:
 			length = strlen(slot->value.text);
+			make_room(object, length);
 			appendBinaryStringInfo(data, slot->value.text, length);
 			return JENTRY_ISSTRING | length;
 		default:
 			length = VARSIZE_ANY_EXHDR(slot->value.datum);
-			enlargeStringInfo(data, padding + length);
+			make_room(object, length);
 			data->len += padding;
 			appendBinaryStringInfo(data, VARDATA_ANY(slot->value.datum), length);
 			return JENTRY_ISCONTAINER | (padding + length);

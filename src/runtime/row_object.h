@@ -21,6 +21,7 @@ typedef enum RowSlotKind
 	ROW_SLOT_DOUBLE,
 	ROW_SLOT_AMOUNT,
 	ROW_SLOT_NUMERIC,
+	ROW_SLOT_STORED,
 	ROW_SLOT_TEXT,
 	ROW_SLOT_JSON
 } RowSlotKind;
@@ -90,11 +91,17 @@ artery_row_object_amount(RowObject *object, int key, int64 units, int digits)
 	slot->digits = digits;
 }
 
-/* What these point to must last until the end of the object. */
+/* What these point to must last until the end of the object; a numeric in DECIMAL_ROOM bytes, a stored one of any size. */
 static inline void
 artery_row_object_numeric(RowObject *object, int key, const void *numeric)
 {
 	artery_row_object_take(object, key, ROW_SLOT_NUMERIC)->value.datum = numeric;
+}
+
+static inline void
+artery_row_object_stored(RowObject *object, int key, const void *numeric)
+{
+	artery_row_object_take(object, key, ROW_SLOT_STORED)->value.datum = numeric;
 }
 
 static inline void

@@ -1,0 +1,41 @@
+-- Objects that are written without the server's help must be what the server would have written.
+BEGIN;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+SELECT no_plan();
+
+-- Objects of 0 to 80 pairs, whose keys, values and lengths are made by seed: some alike in both, some nested, some null.
+CREATE FUNCTION pg_temp.made(seed integer, size integer) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT coalesce(jsonb_object_agg(left(md5((v % 90)::text), 1 + v % 7), CASE v % 8
+               WHEN 0 THEN to_jsonb(v * 1.25) WHEN 1 THEN to_jsonb(repeat('x', v % 50)) WHEN 2 THEN 'null'
+               WHEN 3 THEN to_jsonb(v % 3 = 0) WHEN 4 THEN jsonb_build_array(v, 'y', jsonb_build_object('z', v / 7.0))
+               WHEN 5 THEN jsonb_build_object('a', repeat('b', v % 5), 'c', v) WHEN 6 THEN '{}' ELSE to_jsonb(v::float8 ^ -3) END), '{}')
+      FROM (SELECT abs(hashint4(seed * 1000 + i)) % 10007 AS v FROM generate_series(1, size) i) n
+$$;
+CREATE TEMP TABLE pair AS
+SELECT i, pg_temp.made(i, i % 81) AS a, pg_temp.made(-i, (i * 7) % 81) AS b FROM generate_series(1, 1500) i;
+SELECT cmp_ok(max((SELECT count(*) FROM jsonb_object_keys(p.a || p.b)))::int, '>', 64, 'some have more keys than one offset covers') FROM pair p;
+CREATE FUNCTION pg_temp.differs(x jsonb, y jsonb) RETURNS boolean LANGUAGE sql AS $$
+    -- as stored, byte for byte
+    SELECT x::text <> y::text OR pg_column_size(x) <> pg_column_size(y) OR jsonb_hash(x) <> jsonb_hash(y) OR jsonb_send(x) <> jsonb_send(y)
+        OR EXISTS (SELECT FROM jsonb_each(y) e WHERE x -> e.key IS DISTINCT FROM e.value)
+$$;
+SELECT is_empty($$ SELECT * FROM pair WHERE pg_temp.differs(artery.join_objects(a, b), a || b) $$, 'objects are joined as || joins them');
+SELECT is(artery.join_objects(NULL, '{"a": 1}'), '{"a": 1}', 'nothing with an object is the object');
+SELECT is(artery.join_objects('{"a": 1}', NULL), '{"a": 1}', 'an object with nothing, too');
+SELECT is(artery.join_objects(NULL, NULL), NULL, 'of nothing comes nothing');
+SELECT is(artery.join_objects('[1]', '{"a": 1}'), '[1, {"a": 1}]', 'what is no object is joined as || does');
+
+CREATE TEMP TABLE field AS
+SELECT i, CASE WHEN i % 5 > 0 THEN repeat('ä"' || i, i % 40) END AS t, CASE WHEN i % 7 > 0 THEN i * 922337203685::bigint * (i % 9999) END AS n,
+       CASE WHEN i % 3 > 0 THEN (i * 1.10) ^ (i % 60) END AS d,
+       CASE WHEN i % 11 > 0 THEN (ARRAY[i / 7.0::float8, i, -i * 1e14, 1e-9 / i, 1e300 * i, 'NaN', 'Infinity', -0.0])[1 + i % 8] END AS f
+  FROM generate_series(1, 2000) i;
+SELECT is_empty($$
+    SELECT f.* FROM field f
+     WHERE pg_temp.differs(artery.make_object('text', f.t, 'n', f.n, 'numeric', f.d, 'float', f.f, 'm', f.n),
+                           jsonb_strip_nulls(jsonb_build_object('text', f.t, 'n', f.n, 'numeric', f.d, 'float', f.f, 'm', f.n))) $$,
+    'objects are made as jsonb_build_object makes them');
+SELECT is(artery.make_object('n', 'NaN'::numeric), '{"n": "NaN"}', 'what is no number in JSON is a text');
+
+SELECT * FROM finish();
+ROLLBACK;
