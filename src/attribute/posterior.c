@@ -28,6 +28,7 @@
 #include "runtime/bulk.h"
 #include "runtime/dbtx.h"
 
+#define TRACE_COLUMNS 14
 #define RANGE_LIMIT 16			/* measured: 32 finds no more right answers */
 
 /* The clicks of a range, with the number of the range. */
@@ -52,18 +53,21 @@ static ClickStatement select_click = {
 	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
-static ArteryStatement insert_trace = {
-	"INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, by_id, best_click_id, "
-	"  best_probability, stated, was_right, no_click, unseen_click, credit, candidates, positions, amounts) "
-	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $14, $10::pg_catalog.jsonb, $11::pg_catalog.jsonb, $12, $13) "
-	"ON CONFLICT DO NOTHING",
-	14, {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, FLOAT8OID, FLOAT8OID, BOOLOID, FLOAT8OID, TEXTOID,
-	TEXTOID, INT2ARRAYOID, FLOAT8ARRAYOID, FLOAT8OID}, NULL
-};
+#define INSERT_TRACE \
+	"INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, by_id, best_click_id, " \
+	"  best_probability, stated, was_right, no_click, unseen_click, credit, candidates, positions, amounts) " \
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING"
 
-static ArteryStatement insert_delta = {
-	"INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) VALUES ($1, $2, $3, $4)",
-	4, {TEXTOID, TIMESTAMPTZOID, INT2ARRAYOID, FLOAT8ARRAYOID}, NULL
+#define TRACE_TYPES {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, FLOAT8OID, FLOAT8OID, BOOLOID, FLOAT8OID, \
+	FLOAT8OID, JSONBOID, JSONBOID, INT2ARRAYOID, FLOAT8ARRAYOID}
+
+static ArteryStatement insert_trace = {INSERT_TRACE, TRACE_COLUMNS, TRACE_TYPES, NULL};
+
+/* With what it taught, which is kept whether or not there is a trace already. */
+static ArteryStatement insert_trace_and_delta = {
+	"WITH taught AS ( "
+	"  INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) VALUES ($1, $3, $13, $14)) "
+	INSERT_TRACE, TRACE_COLUMNS, TRACE_TYPES, NULL
 };
 
 /* Of many conversions at once; what an earlier one of the same id taught is taken back. */
@@ -103,6 +107,7 @@ static const SightingColumns sighting_columns = {
 	CONVERSION_SCREEN_HEIGHT, CONVERSION_TIMEZONE, CONVERSION_TIMEZONE_OFFSET, CONVERSION_FINGERPRINT_HASH
 };
 
+static void form_trace(const Posterior *posterior, const Datum *values, Datum *row, bool *nulls);
 static void describe_conversion(Weighing *weighing);
 static void collect(Weighing *weighing, TimestampTz since);
 static int	read_candidate(Weighing *weighing, uint64 row, WeighedClick *click);
@@ -150,53 +155,47 @@ artery_posterior_search(const ArteryTenant *tenant, const Datum *values, const b
 void
 artery_posterior_store(const Posterior *posterior, const Datum *values, bool again)
 {
-	Datum		parameters[14];
-	Datum		delta[4];
-	char		nulls[15] = "              ";
+	Datum		row[TRACE_COLUMNS];
+	bool		nulls[TRACE_COLUMNS];
+	char		null_flags[TRACE_COLUMNS];
+	int			i;
 
-	parameters[0] = values[CONVERSION_TENANT_ID];
-	parameters[1] = values[CONVERSION_ID];
+	row[0] = values[CONVERSION_TENANT_ID];
+	row[1] = values[CONVERSION_ID];
 	if (posterior == NULL)
 	{
 		if (again)
-			(void) artery_execute(&remove_trace, parameters, NULL, false, 0);
+			(void) artery_execute(&remove_trace, row, NULL, false, 0);
 		return;
 	}
-	parameters[2] = values[CONVERSION_TIMESTAMP];
-	parameters[3] = BoolGetDatum(posterior->by_id);
-	parameters[4] = posterior->best_click_id;
-	parameters[5] = Float8GetDatum(posterior->verdict.raw);
-	parameters[6] = Float8GetDatum(posterior->verdict.confidence);
-	parameters[7] = BoolGetDatum(posterior->was_right);
-	parameters[8] = Float8GetDatum(posterior->verdict.none);
-	parameters[9] = CStringGetTextDatum(posterior->credit);
-	parameters[10] = CStringGetTextDatum(posterior->candidates);
-	artery_calibration_pack(&posterior->learnt, &parameters[11], &parameters[12]);
-	parameters[13] = Float8GetDatum(posterior->verdict.rest);
-	if (posterior->best_click_id == (Datum) 0)
-		nulls[4] = 'n';
-	if (!posterior->by_id)
-		nulls[7] = 'n';
-	if (artery_execute(&insert_trace, parameters, nulls, false, 0) == 0)
+	form_trace(posterior, values, row, nulls);
+	for (i = 0; i < TRACE_COLUMNS; i++)
+		null_flags[i] = nulls[i] ? 'n' : ' ';
+	if (artery_execute(&insert_trace_and_delta, row, null_flags, false, 0) == 0)
 	{
-		(void) artery_execute(&remove_trace, parameters, NULL, false, 0);
-		(void) artery_execute(&insert_trace, parameters, nulls, false, 0);
+		(void) artery_execute(&remove_trace, row, NULL, false, 0);
+		(void) artery_execute(&insert_trace, row, null_flags, false, 0);
 	}
-	delta[0] = parameters[0];
-	delta[1] = parameters[2];
-	delta[2] = parameters[11];
-	delta[3] = parameters[12];
-	(void) artery_execute(&insert_delta, delta, NULL, false, 0);
 }
 
 void
 artery_posterior_store_later(const Posterior *posterior, const Datum *values)
 {
-	Datum		row[14];
-	bool		nulls[14] = {false};
+	Datum		row[TRACE_COLUMNS];
+	bool		nulls[TRACE_COLUMNS];
 
 	if (posterior == NULL)
 		return;
+	form_trace(posterior, values, row, nulls);
+	if (!artery_bulk_add(&bulk_trace, row, nulls))
+		artery_posterior_store(posterior, values, false);
+}
+
+/* The row of conversion_trace. */
+static void
+form_trace(const Posterior *posterior, const Datum *values, Datum *row, bool *nulls)
+{
+	memset(nulls, 0, TRACE_COLUMNS * sizeof(bool));
 	row[0] = values[CONVERSION_TENANT_ID];
 	row[1] = values[CONVERSION_ID];
 	row[2] = values[CONVERSION_TIMESTAMP];
@@ -212,8 +211,6 @@ artery_posterior_store_later(const Posterior *posterior, const Datum *values)
 	row[10] = DirectFunctionCall1(jsonb_in, CStringGetDatum(posterior->credit));
 	row[11] = DirectFunctionCall1(jsonb_in, CStringGetDatum(posterior->candidates));
 	artery_calibration_pack(&posterior->learnt, &row[12], &row[13]);
-	if (!artery_bulk_add(&bulk_trace, row, nulls))
-		artery_posterior_store(posterior, values, false);
 }
 
 /* The candidates, newest first, each once. */
