@@ -357,7 +357,7 @@ read_key(const StateKey *key, JEntry entry, const char *value, int digits, AdCas
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" of ad \"%s\" is not a number", key->name, ad->ad_id),
-				 errhint("Give a JSON number, or a number as text.")));
+				 errhint("Give a JSON number, without quotes.")));
 	if (!read_quickly(key, (Numeric) value, digits, to))
 		read_slowly(key, (Numeric) value, digits, ad, to);
 	if (key->offset == offsetof(AdCase, current))
