@@ -24,6 +24,7 @@
 #include "runtime/json.h"
 #include "value/stage.h"
 
+#define LOST_STAGE "closedlost"
 #define DEAL_TYPE "0-3"
 #define CONTACT_TYPE "0-1"
 #define DIGEST_LENGTH 32
@@ -138,6 +139,15 @@ read_property(WebhookEvent *event, const char *property)
 		event->value = NULL;
 }
 
+/* A deal that was deleted brings nothing any more: it is taken for one that went to HubSpot's stage of lost ones. */
+static void
+read_deletion(WebhookEvent *event)
+{
+	event->kind = EVENT_STAGE;
+	event->deal_id = event->object_id;
+	event->value = pstrdup(LOST_STAGE);
+}
+
 static char *
 hex_digest(const char *data, size_t length)
 {
@@ -206,6 +216,9 @@ artery_webhook_read(WebhookEvent *event)
 	else if (is_text(event->type, "deal.associationChange") || is_text(event->type, "contact.associationChange") ||
 			 is_text(event->type, "object.associationChange"))
 		read_association(event);
+	else if (is_text(event->type, "deal.deletion") ||
+			 (is_text(event->type, "object.deletion") && is_text(artery_json_field_text(payload, "objectTypeId"), DEAL_TYPE)))
+		read_deletion(event);
 	else if (is_of_contact(event))
 		read_contact(event);
 	event->key = make_key(event, property);

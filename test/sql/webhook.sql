@@ -87,7 +87,7 @@ SELECT pg_temp.send('{"eventId": 92, "portalId": 101, "occurredAt": 174951378000
 SELECT * FROM pg_temp.deals('hook_a');
 -- What has no effect is kept and ignored.
 SELECT e.position, pg_temp.send(e.event) ->> 'status' AS status FROM (VALUES
-    (1, '{"eventId": 1, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "deal.deletion", "objectId": 1}'),
+    (1, '{"eventId": 1, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "deal.creation", "objectId": 1}'),
     (2, '{"eventId": 1, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "contact.propertyChange", "objectId": 1,
          "propertyName": "dealstage", "propertyValue": "closedwon"}'),
     (3, '{"eventId": 1, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "object.propertyChange", "objectTypeId": "0-1",
@@ -175,6 +175,16 @@ SELECT artery.hubspot_webhook('{}', '{"X-HubSpot-Signature-v3": "x", "x-hubspot-
 -- UTF-8 is signed as bytes and kept.
 SELECT pg_temp.send('{"eventId": 6, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "deal.propertyChange", "objectId": "Zürich ✓",
     "propertyName": "dealstage", "propertyValue": "lead"}') ->> 'deal_id';
+
+-- A deleted deal is lost: its value goes, in either generation's words.
+SELECT pg_temp.send(pg_temp.event(101, 50, 'closedwon', 1, 500)) -> 'synthetic_revenue' -> 'incremental' AS won,
+       pg_temp.send(pg_temp.event(101, 51, 'appointmentscheduled', 1, 501)) -> 'synthetic_revenue' -> 'incremental' AS booked;
+SELECT r ->> 'stage_to' AS stage_to, r -> 'synthetic_revenue' -> 'incremental' AS incremental
+  FROM jsonb_array_elements(pg_temp.send('[
+    {"eventId": 502, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "deal.deletion", "objectId": 50},
+    {"eventId": 503, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "object.deletion", "objectTypeId": "0-3", "objectId": 51},
+    {"eventId": 504, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "object.deletion", "objectTypeId": "0-2", "objectId": 51}]') -> 'results') r;
+SELECT deal_id, stage, stage_value, is_won FROM artery.deal WHERE deal_id IN ('50', '51') ORDER BY deal_id;
 
 -- The gateway's role needs EXECUTE and nothing else.
 CREATE ROLE hook_role;
