@@ -17,7 +17,7 @@
 
 static void lay_keys(RowObject *object);
 static void make_room(RowObject *object, int length);
-static JEntry write_value(RowObject *object, const RowSlot *slot, int offset);
+static JEntry write_value(RowObject *object, RowSlot *slot, int offset);
 static int	compare_keys(const char *left, const char *right);
 
 RowObject *
@@ -114,7 +114,7 @@ make_room(RowObject *object, int length)
 
 /* Append a value that begins at offset; its entry tells type and length, padding included. */
 static JEntry
-write_value(RowObject *object, const RowSlot *slot, int offset)
+write_value(RowObject *object, RowSlot *slot, int offset)
 {
 	StringInfo	data = &object->data;
 	int			padding = INTALIGN(offset) - offset;
@@ -125,7 +125,13 @@ write_value(RowObject *object, const RowSlot *slot, int offset)
 	switch (slot->kind)
 	{
 		case ROW_SLOT_DOUBLE:
-			length = artery_decimal_write_double(to, slot->value.number);
+			if (slot->length == 0 || slot->value.number != slot->last)
+			{
+				slot->last = slot->value.number;
+				slot->length = artery_decimal_write_double(slot->written, slot->last);
+			}
+			length = slot->length;
+			memcpy(to, slot->written, DECIMAL_ROOM);
 			break;
 		case ROW_SLOT_AMOUNT:
 			length = artery_decimal_write(to, slot->value.units, slot->digits);

@@ -14,6 +14,8 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
+#include "runtime/decimal.h"
+
 #define ROW_OBJECT_KEYS 64
 
 typedef enum RowSlotKind
@@ -26,11 +28,17 @@ typedef enum RowSlotKind
 	ROW_SLOT_JSON
 } RowSlotKind;
 
-/* A value that waits for the end of its object. */
+/*
+ * A value that waits for the end of its object. Of doubles, many are what they were in the
+ * row before (weights, what is clamped): the last one is kept as it was written.
+ */
 typedef struct RowSlot
 {
 	RowSlotKind kind;
 	int			digits;
+	double		last;
+	int			length;			/* of last, as written; 0: none yet */
+	char		written[DECIMAL_ROOM];
 	union
 	{
 		double		number;
