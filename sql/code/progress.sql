@@ -391,10 +391,13 @@ BEGIN
                     ELSE artery.hop_sums(s.clicks, greatest(s.age - v_elapsed / 2, 0), ARRAY[0], ARRAY[s.today], NULL, NULL) END AS clicks
           FROM shown s
     ), hop AS (
-        SELECT h.ad_id, array_agg(h.place ORDER BY h.place) AS places, array_agg(h.sums ORDER BY h.place) AS sums,
-               array_agg(extract(epoch FROM counted_inputs.as_of - h.counted_at)::float8 / 86400 ORDER BY h.place) AS ages
-          FROM artery.hop_progress h
-         WHERE h.tenant_id = counted_inputs.tenant_id AND (only_ad IS NULL OR h.ad_id = only_ad) GROUP BY h.ad_id
+        -- sorted once, not for each of the arrays
+        SELECT k.ad_id, array_agg(k.place) AS places, array_agg(k.sums) AS sums, array_agg(k.age) AS ages
+          FROM (SELECT h.ad_id, h.place, h.sums, extract(epoch FROM counted_inputs.as_of - h.counted_at)::float8 / 86400 AS age
+                  FROM artery.hop_progress h
+                 WHERE h.tenant_id = counted_inputs.tenant_id AND (only_ad IS NULL OR h.ad_id = only_ad)
+                 ORDER BY h.ad_id, h.place) k
+         GROUP BY k.ad_id
     )
     SELECT s.ad_id, artery.funnel_state(counted_inputs.names, counted_inputs.won_value, s.exposure, s.age, s.clicks, h.places, h.sums, h.ages)
       FROM present s LEFT JOIN hop h ON h.ad_id = s.ad_id;

@@ -17,8 +17,7 @@
 
 #include "decide/amount.h"
 #include "decide/delayed.h"
-#include "runtime/decimal.h"
-#include "runtime/json.h"
+#include "runtime/row_object.h"
 
 #define MAX_DAYS 1e5
 #define MAX_COUNT 1e15
@@ -39,6 +38,29 @@ static const char *const exposure_names[] = {
 	"clicks", "impressions", "shown", "shown_moment", "shown_square", "clicks_moment", "periods", "log_spend", "log_impressions"
 };
 
+static const char *const state_names[] = {"stages", "won_value", "hops", "exposure"};
+static const char *const hop_names[] = {"entered", "reached", "duration", "pending"};
+
+enum
+{
+	STATE_STAGES, STATE_WON_VALUE, STATE_HOPS, STATE_EXPOSURE
+};
+enum
+{
+	HOP_ENTERED, HOP_REACHED, HOP_DURATION, HOP_PENDING
+};
+
+typedef struct StateWriter
+{
+	RowObject  *state;
+	RowObject  *hop;
+	RowObject  *exposure;
+	RowList    *stages;
+	RowList    *stage;
+	RowList    *hops;
+	RowList    *pending;
+} StateWriter;
+
 PG_FUNCTION_INFO_V1(artery_hop_sums);
 PG_FUNCTION_INFO_V1(artery_exposure_sums);
 PG_FUNCTION_INFO_V1(artery_funnel_state);
@@ -49,11 +71,11 @@ static Datum *read_names(FunctionCallInfo fcinfo, int argument, int *count);
 static void load_hop(const double *numbers, KeptHop *kept);
 static Datum make_array(const double *numbers, int count);
 static void settle_hop(KeptHop *kept, double days);
-static void push_number(JsonbParseState **state, const char *name, double number);
-static void push_stages(JsonbParseState **state, Datum *names, int count, const KeptHop *hops);
-static void push_hop(JsonbParseState **state, const Hop *hop);
-static void push_exposure(JsonbParseState **state, Exposure *exposure, double age);
-static void push_element(JsonbParseState **state, double number);
+static StateWriter *find_writer(FunctionCallInfo fcinfo);
+static Jsonb *write_stages(StateWriter *writer, Datum *names, int count, const KeptHop *hops);
+static Jsonb *write_hop(StateWriter *writer, const Hop *hop);
+static Jsonb *write_exposure(StateWriter *writer, Exposure *exposure, double age);
+static double something(double number);
 
 /* artery.hop_sums(sums, days, ages, counts, durations, weights) */
 Datum
@@ -147,7 +169,9 @@ artery_exposure_sums(PG_FUNCTION_ARGS)
 Datum
 artery_funnel_state(PG_FUNCTION_ARGS)
 {
-	JsonbParseState *state = NULL;
+	StateWriter *writer;
+	Jsonb	   *made;
+	Jsonb	   *copy;
 	KeptHop		hops[DELAYED_MAX_HOPS];
 	KeptHop		clicks;
 	Exposure	exposure = {0};
@@ -189,17 +213,20 @@ artery_funnel_state(PG_FUNCTION_ARGS)
 	hops[0].hop.entered = clicks.hop.entered;
 	memcpy(hops[0].hop.pending, clicks.hop.pending, sizeof(clicks.hop.pending));
 
-	artery_json_begin(&state);
-	push_stages(&state, names, count, hops);
+	writer = find_writer(fcinfo);
+	artery_row_object_begin(writer->state);
+	artery_row_object_json(writer->state, STATE_STAGES, write_stages(writer, names, count, hops));
 	if (!PG_ARGISNULL(1))
-		artery_json_number(&state, "won_value", PG_GETARG_NUMERIC(1));
-	artery_json_key(&state, "hops");
-	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+		artery_row_object_stored(writer->state, STATE_WON_VALUE, PG_GETARG_NUMERIC(1));
+	artery_row_list_begin(writer->hops, count);
 	for (i = 0; i < count; i++)
-		push_hop(&state, &hops[i].hop);
-	pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	push_exposure(&state, &exposure, age);
-	PG_RETURN_JSONB_P(artery_json_end(&state));
+		artery_row_list_json(writer->hops, write_hop(writer, &hops[i].hop));
+	artery_row_object_json(writer->state, STATE_HOPS, artery_row_list_end(writer->hops));
+	artery_row_object_json(writer->state, STATE_EXPOSURE, write_exposure(writer, &exposure, age));
+	made = artery_row_object_end(writer->state);
+	copy = palloc(VARSIZE(made));
+	memcpy(copy, made, VARSIZE(made));
+	PG_RETURN_JSONB_P(copy);
 }
 
 /* Elements of an array argument; NULL is an empty one. Nulls are errors unless the caller takes them. */
@@ -295,80 +322,80 @@ settle_hop(KeptHop *kept, double days)
 		artery_hop_reach(hop, kept->unknown, hop->reached > 0 ? hop->duration / hop->reached : 1);
 }
 
-static void
-push_number(JsonbParseState **state, const char *name, double number)
+/* The writers of what a state consists of, which serve row after row. */
+static StateWriter *
+find_writer(FunctionCallInfo fcinfo)
 {
-	char	   *written = palloc(DECIMAL_ROOM);
+	MemoryContext before;
+	StateWriter *writer = fcinfo->flinfo->fn_extra;
 
-	artery_decimal_write_double(written, fabs(number) < NOTHING ? 0 : number);
-	artery_json_number(state, name, (Numeric) written);
-}
-
-static void
-push_element(JsonbParseState **state, double number)
-{
-	JsonbValue	element;
-
-	element.type = jbvNumeric;
-	element.val.numeric = palloc(DECIMAL_ROOM);
-	artery_decimal_write_double((char *) element.val.numeric, fabs(number) < NOTHING ? 0 : number);
-	pushJsonbValue(state, WJB_ELEM, &element);
+	if (writer != NULL)
+		return writer;
+	before = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	writer = palloc(sizeof(StateWriter));
+	writer->state = artery_row_object_open(state_names, lengthof(state_names));
+	writer->hop = artery_row_object_open(hop_names, lengthof(hop_names));
+	writer->exposure = artery_row_object_open(exposure_names, lengthof(exposure_names));
+	writer->stages = artery_row_list_open();
+	writer->stage = artery_row_list_open();
+	writer->hops = artery_row_list_open();
+	writer->pending = artery_row_list_open();
+	MemoryContextSwitchTo(before);
+	return fcinfo->flinfo->fn_extra = writer;
 }
 
 /* [["lead", 12], ["closed_won", 1]] */
-static void
-push_stages(JsonbParseState **state, Datum *names, int count, const KeptHop *hops)
+static Jsonb *
+write_stages(StateWriter *writer, Datum *names, int count, const KeptHop *hops)
 {
 	int			i;
 
-	artery_json_key(state, "stages");
-	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	artery_row_list_begin(writer->stages, count);
 	for (i = 0; i < count; i++)
 	{
-		JsonbValue	name;
-
-		pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
-		name.type = jbvString;
-		name.val.string.val = VARDATA_ANY(DatumGetPointer(names[i]));
-		name.val.string.len = VARSIZE_ANY_EXHDR(DatumGetPointer(names[i]));
-		pushJsonbValue(state, WJB_ELEM, &name);
-		push_element(state, rint(hops[i].hop.reached * 1e6) / 1e6);
-		pushJsonbValue(state, WJB_END_ARRAY, NULL);
+		artery_row_list_begin(writer->stage, 2);
+		artery_row_list_text(writer->stage, VARDATA_ANY(DatumGetPointer(names[i])), VARSIZE_ANY_EXHDR(DatumGetPointer(names[i])));
+		artery_row_list_double(writer->stage, something(rint(hops[i].hop.reached * 1e6) / 1e6));
+		artery_row_list_json(writer->stages, artery_row_list_end(writer->stage));
 	}
-	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+	return artery_row_list_end(writer->stages);
 }
 
-static void
-push_hop(JsonbParseState **state, const Hop *hop)
+static Jsonb *
+write_hop(StateWriter *writer, const Hop *hop)
 {
 	int			i;
 
-	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-	push_number(state, "entered", hop->entered);
-	push_number(state, "reached", hop->reached);
-	push_number(state, "duration", hop->duration);
+	artery_row_object_begin(writer->hop);
+	artery_row_object_double(writer->hop, HOP_ENTERED, something(hop->entered));
+	artery_row_object_double(writer->hop, HOP_REACHED, something(hop->reached));
+	artery_row_object_double(writer->hop, HOP_DURATION, something(hop->duration));
 	if (hop->entered > 0)
 	{
-		artery_json_key(state, "pending");
-		pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+		artery_row_list_begin(writer->pending, HOP_GRID);
 		for (i = 0; i < HOP_GRID; i++)
-			push_element(state, hop->pending[i]);
-		pushJsonbValue(state, WJB_END_ARRAY, NULL);
+			artery_row_list_double(writer->pending, something(hop->pending[i]));
+		artery_row_object_json(writer->hop, HOP_PENDING, artery_row_list_end(writer->pending));
 	}
-	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	return artery_row_object_end(writer->hop);
 }
 
-static void
-push_exposure(JsonbParseState **state, Exposure *exposure, double age)
+static Jsonb *
+write_exposure(StateWriter *writer, Exposure *exposure, double age)
 {
 	DelayedOptions options;
 	int			i;
 
 	artery_delayed_defaults(&options, 1);
 	artery_exposure_add(exposure, options.half_life, age, 0, 0, 0);
-	artery_json_key(state, "exposure");
-	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	artery_row_object_begin(writer->exposure);
 	for (i = 0; i < EXPOSURE_NUMBERS; i++)
-		push_number(state, exposure_names[i], ((double *) exposure)[i]);
-	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+		artery_row_object_double(writer->exposure, i, something(((double *) exposure)[i]));
+	return artery_row_object_end(writer->exposure);
+}
+
+static double
+something(double number)
+{
+	return fabs(number) < NOTHING ? 0 : number;
 }

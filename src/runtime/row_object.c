@@ -1,6 +1,6 @@
 /*
  * row_object.c
- *		Objects of jsonb for row after row, with keys that hardly differ.
+ *		Objects of jsonb for row after row, with keys that hardly differ, and lists.
  *
  * An object is a header with the number of pairs, an entry of four bytes for
  * each key and then for each value, the keys' bytes in the order of their
@@ -19,6 +19,8 @@ static void lay_keys(RowObject *object);
 static void make_room(RowObject *object, int length);
 static JEntry write_value(RowObject *object, RowSlot *slot, int offset);
 static int	compare_keys(const char *left, const char *right);
+static char *open_element(RowList *list, int length);
+static void close_element(RowList *list, JEntry type, int length);
 
 RowObject *
 artery_row_object_open(const char *const *keys, int count)
@@ -170,4 +172,88 @@ compare_keys(const char *left, const char *right)
 	Size		b = strlen(right);
 
 	return a != b ? (a < b ? -1 : 1) : memcmp(left, right, a);
+}
+
+RowList *
+artery_row_list_open(void)
+{
+	RowList    *list = palloc0(sizeof(RowList));
+
+	initStringInfo(&list->data);
+	return list;
+}
+
+void
+artery_row_list_begin(RowList *list, int count)
+{
+	uint32		header = count | JB_FARRAY;
+	int			head = VARHDRSZ + sizeof(header) + count * sizeof(JEntry);
+
+	resetStringInfo(&list->data);
+	enlargeStringInfo(&list->data, head);
+	memcpy(list->data.data + VARHDRSZ, &header, sizeof(header));
+	list->data.len = head;
+	list->count = count;
+	list->at = list->start = 0;
+}
+
+void
+artery_row_list_double(RowList *list, double number)
+{
+	close_element(list, JENTRY_ISNUMERIC, artery_decimal_write_double(open_element(list, DECIMAL_ROOM), number));
+}
+
+void
+artery_row_list_text(RowList *list, const char *text, int length)
+{
+	Assert(list->at < list->count);
+	appendBinaryStringInfo(&list->data, text, length);
+	close_element(list, JENTRY_ISSTRING, length);
+}
+
+void
+artery_row_list_json(RowList *list, const Jsonb *json)
+{
+	int			length = VARSIZE_ANY_EXHDR(json);
+
+	memcpy(open_element(list, length), VARDATA_ANY(json), length);
+	close_element(list, JENTRY_ISCONTAINER, length);
+}
+
+Jsonb *
+artery_row_list_end(RowList *list)
+{
+	Assert(list->at == list->count);
+	SET_VARSIZE(list->data.data, list->data.len);
+	return (Jsonb *) list->data.data;
+}
+
+/* Room for an element that is aligned. */
+static char *
+open_element(RowList *list, int length)
+{
+	StringInfo	data = &list->data;
+
+	Assert(list->at < list->count);
+	enlargeStringInfo(data, length + sizeof(int));
+	while (data->len % sizeof(int) != 0)
+		data->data[data->len++] = 0;
+	return data->data + data->len;
+}
+
+/* Note the element that stands at the end, or ends there already if it is a text. */
+static void
+close_element(RowList *list, JEntry type, int length)
+{
+	int			head = VARHDRSZ + sizeof(uint32) + list->count * sizeof(JEntry);
+	int			end;
+	JEntry		entry;
+
+	if (type != JENTRY_ISSTRING)
+		list->data.len += length;
+	end = list->data.len - head;
+	entry = type | (list->at % JB_OFFSET_STRIDE == 0 ? JENTRY_HAS_OFF | end : (JEntry) (end - list->start));
+	memcpy(list->data.data + VARHDRSZ + sizeof(uint32) + list->at * sizeof(JEntry), &entry, sizeof(JEntry));
+	list->start = end;
+	list->at++;
 }

@@ -1,6 +1,6 @@
 /*
  * row_object.h
- *		Objects of jsonb for row after row, with keys that hardly differ.
+ *		Objects of jsonb for row after row, with keys that hardly differ, and lists.
  *
  * Pushing keys and values one by one allocates, sorts and copies each of them.
  * Here the keys are sorted once and laid down once; a row only writes its values,
@@ -123,5 +123,25 @@ artery_row_object_json(RowObject *object, int key, const Jsonb *json)
 {
 	artery_row_object_take(object, key, ROW_SLOT_JSON)->value.datum = json;
 }
+
+/* A list, written as its elements come. */
+typedef struct RowList
+{
+	int			count;
+	int			at;
+	int			start;			/* of the next element, behind the entries */
+	StringInfoData data;
+} RowList;
+
+extern RowList *artery_row_list_open(void);
+
+/* A list of so many elements, which are then added. */
+extern void artery_row_list_begin(RowList *list, int count);
+extern void artery_row_list_double(RowList *list, double number);
+extern void artery_row_list_text(RowList *list, const char *text, int length);
+extern void artery_row_list_json(RowList *list, const Jsonb *json);
+
+/* The finished list, which lasts until the next one is begun. */
+extern Jsonb *artery_row_list_end(RowList *list);
 
 #endif							/* ARTERY_RUNTIME_ROW_OBJECT_H */

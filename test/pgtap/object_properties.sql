@@ -37,5 +37,20 @@ SELECT is_empty($$
     'objects are made as jsonb_build_object makes them');
 SELECT is(artery.make_object('n', 'NaN'::numeric), '{"n": "NaN"}', 'what is no number in JSON is a text');
 
+-- States of ads, with 0 to 16 stages of which some were reached, lists of more numbers than one offset covers among them.
+CREATE TEMP TABLE state (i integer, made jsonb);
+-- not compressed, so that their sizes can be compared
+ALTER TABLE state ALTER COLUMN made SET STORAGE PLAIN;
+INSERT INTO state
+SELECT i, artery.funnel_state(
+           ARRAY(SELECT repeat('s', 1 + k % 5) || k FROM generate_series(1, i % 17) k), CASE WHEN i % 3 > 0 THEN (1.10 * i) ^ (i % 40) END,
+           CASE WHEN i % 4 > 0 THEN artery.exposure_sums(NULL, ARRAY[0, 1], ARRAY[i, i / 3.0], ARRAY[1, i / 7.0], ARRAY[i % 2, 5]) END, i % 5,
+           CASE WHEN i % 5 > 0 THEN artery.hop_sums(NULL, 0, ARRAY[i % 90], ARRAY[i / 9.0], NULL, NULL) END, ARRAY[1, 2, i % 17],
+           (SELECT array_agg(artery.hop_sums(NULL, 0, ARRAY[k], ARRAY[i / 9.0], ARRAY[k], ARRAY[i / 11.0]) ORDER BY k) FROM generate_series(1, 3) k),
+           ARRAY[0.5, 1, 2 * i]) AS made
+  FROM generate_series(1, 300) i;
+SELECT is_empty($$ SELECT * FROM state WHERE pg_temp.differs(made, made::text::jsonb) $$, 'states are objects like any other');
+SELECT is((SELECT count(DISTINCT jsonb_array_length(made -> 'hops')) FROM state), 17::bigint, 'of every length');
+
 SELECT * FROM finish();
 ROLLBACK;
