@@ -132,8 +132,8 @@ artery_aside_put(const char *tenant_id, const char *change_id, const char *error
 	aside->error = error;
 	aside->shown = false;
 	if (change_id[0] != '\0')
-		(void) artery_attempt(show, aside, &failure);
-	(void) artery_attempt(tell, aside, &failure);
+		(void) artery_attempt_any(show, aside, &failure);
+	(void) artery_attempt_any(tell, aside, &failure);
 	aside->error = NULL;
 }
 
@@ -233,7 +233,7 @@ forget(Aside *aside)
 {
 	ErrorData  *failure;
 
-	(void) artery_attempt(settle, aside, &failure);
+	(void) artery_attempt_any(settle, aside, &failure);
 	asides = list_delete_ptr(asides, aside);
 	pfree(aside->tenant_id);
 	pfree(aside->change_id);

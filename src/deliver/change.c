@@ -336,7 +336,7 @@ attempt(TenantStep *step, void (*run) (void *), bool alone)
 	step->claims = NIL;
 	step->rescued = false;
 	artery_aside_trying(step->work->tenant_id);
-	went_well = artery_attempt(run, step, &error);
+	went_well = artery_attempt_any(run, step, &error);
 	artery_aside_trying(NULL);
 	if (!went_well && alone)
 		artery_aside_put(step->work->tenant_id, step->trying, error->message, step->moment);

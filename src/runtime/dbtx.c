@@ -223,6 +223,16 @@ is_fatal_for_all(int sqlstate)
 bool
 artery_attempt(void (*step) (void *), void *argument, ErrorData **error)
 {
+	bool		done = artery_attempt_any(step, argument, error);
+
+	if (!done && is_fatal_for_all((*error)->sqlerrcode))
+		ReThrowError(*error);
+	return done;
+}
+
+bool
+artery_attempt_any(void (*step) (void *), void *argument, ErrorData **error)
+{
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool done = false;
@@ -239,8 +249,6 @@ artery_attempt(void (*step) (void *), void *argument, ErrorData **error)
 	{
 		MemoryContextSwitchTo(context);
 		*error = CopyErrorData();
-		if (is_fatal_for_all((*error)->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}

@@ -88,6 +88,9 @@ extern Datum artery_field_copy(ArteryScope *scope, uint64 row, int column, bool 
  */
 extern bool artery_attempt(void (*step) (void *), void *argument, ErrorData **error);
 
+/* The same for a background process, which has nobody to raise an error on to: any error is of the step alone. */
+extern bool artery_attempt_any(void (*step) (void *), void *argument, ErrorData **error);
+
 /*
  * A background process's own transaction: begin sets the timestamps, takes a
  * snapshot and enters a scope; commit leaves it all and reports statistics.
