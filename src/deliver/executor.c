@@ -340,7 +340,7 @@ on_answer(Flight *flight)
 	const HttpAnswer *answer = flight->answer;
 	Jsonb	   *parsed = artery_graph_parse(answer->body, answer->length);
 	GraphVerdict verdict = artery_graph_classify(answer, flight->stage == FLIGHT_WRITE ? GRAPH_WRITE : GRAPH_READ,
-												 parsed);
+												 parsed, flight->subject.account_id);
 
 	flight->duration_ms += answer->duration_ms;
 	warn_of_version(answer);

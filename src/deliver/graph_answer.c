@@ -135,7 +135,8 @@ classify_batch(ReturnSetInfo *result, HttpAnswer *answer)
 static void
 put_verdict(ReturnSetInfo *result, const HttpAnswer *answer, GraphOperation operation)
 {
-	GraphVerdict verdict = artery_graph_classify(answer, operation, artery_graph_parse(answer->body, answer->length));
+	GraphVerdict verdict = artery_graph_classify(answer, operation, artery_graph_parse(answer->body, answer->length),
+												 NULL);
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
 

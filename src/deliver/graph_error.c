@@ -114,7 +114,8 @@ static void read_error(const JsonbValue *value, GraphVerdict *verdict);
 static const Rule *rule_by_codes(const GraphVerdict *verdict);
 static const Rule *find_rule(const Rule *rules, int count, int64 code, int64 subcode);
 static const Rule *find_subcode(int64 subcode);
-static void lengthen_wait(const HttpAnswer *answer, GraphVerdict *verdict);
+static void lengthen_wait(const HttpAnswer *answer, const char *account_id, GraphVerdict *verdict);
+static int	quota_wait(const HttpAnswer *answer, const char *account_id, const GraphVerdict *verdict);
 
 #define FIND(rules, code, subcode) find_rule((rules), lengthof(rules), (code), (subcode))
 
@@ -131,7 +132,7 @@ artery_graph_scope_name(GraphScope scope)
 }
 
 GraphVerdict
-artery_graph_classify(const HttpAnswer *answer, GraphOperation operation, const Jsonb *parsed)
+artery_graph_classify(const HttpAnswer *answer, GraphOperation operation, const Jsonb *parsed, const char *account_id)
 {
 	GraphVerdict verdict;
 	const Rule *rule;
@@ -142,8 +143,15 @@ artery_graph_classify(const HttpAnswer *answer, GraphOperation operation, const 
 	verdict.scope = rule->scope;
 	verdict.wait_seconds = rule->wait_seconds;
 	if (verdict.class != GRAPH_OK)
-		lengthen_wait(answer, &verdict);
+		lengthen_wait(answer, account_id, &verdict);
 	return verdict;
+}
+
+bool
+artery_graph_refuses_insights(const GraphVerdict *verdict)
+{
+	return verdict->code == 80000 ||
+		(verdict->code == 4 && (verdict->subcode == 1504022 || verdict->subcode == 1504039));
 }
 
 static const Rule *
@@ -249,12 +257,29 @@ find_subcode(int64 subcode)
 
 /* Retry-After counts always, the usage headers where a quota is the reason. */
 static void
-lengthen_wait(const HttpAnswer *answer, GraphVerdict *verdict)
+lengthen_wait(const HttpAnswer *answer, const char *account_id, GraphVerdict *verdict)
 {
 	const char *retry_after = answer->headers[HTTP_RETRY_AFTER];
 
 	if (verdict->class == GRAPH_THROTTLE)
-		verdict->wait_seconds = Max(verdict->wait_seconds, artery_graph_usage(answer->headers, NULL, NULL).pause_seconds);
+		verdict->wait_seconds = Max(verdict->wait_seconds, quota_wait(answer, account_id, verdict));
 	if (retry_after != NULL && strlen(retry_after) <= 6 && strspn(retry_after, "0123456789") == strlen(retry_after))
 		verdict->wait_seconds = Max(verdict->wait_seconds, atoi(retry_after));
+}
+
+/* When the quota that refused is free again. Those of other accounts and use cases may be full for much longer. */
+static int
+quota_wait(const HttpAnswer *answer, const char *account_id, const GraphVerdict *verdict)
+{
+	const char *use_case = USE_CASE_MANAGEMENT;
+	GraphUsage	usage;
+
+	if (artery_graph_refuses_insights(verdict))
+		use_case = USE_CASE_INSIGHTS;
+	else if (verdict->code == 0 || (verdict->code > 80000 && verdict->code <= 80014 && verdict->code != 80004))
+		use_case = NULL;		/* not told, or one that is none of ours */
+	usage = artery_graph_usage(answer->headers, account_id, use_case);
+	if (account_id != NULL && !usage.names_account)
+		usage = artery_graph_usage(answer->headers, NULL, use_case);
+	return usage.pause_seconds;
 }

@@ -66,6 +66,7 @@ typedef struct GraphUsage
 	char	   *pause_account;	/* digits; NULL if the header names none */
 	char	   *pause_type;		/* ads_management, ads_insights ...; NULL if not told */
 	bool		full_tier;		/* only where the header says standard_access */
+	bool		names_account;	/* the one asked for is in X-Business-Use-Case-Usage */
 } GraphUsage;
 
 extern const char *artery_graph_class_name(GraphClass class);
@@ -73,9 +74,14 @@ extern const char *artery_graph_scope_name(GraphScope scope);
 
 /*
  * Classify an answer. parsed is the body as artery_graph_parse gave it. The
- * headers lengthen the wait.
+ * headers lengthen the wait: by what they say of the account (digits), or, where
+ * they do not name it or NULL is given, of any, which may be its business.
  */
-extern GraphVerdict artery_graph_classify(const HttpAnswer *answer, GraphOperation operation, const Jsonb *parsed);
+extern GraphVerdict artery_graph_classify(const HttpAnswer *answer, GraphOperation operation, const Jsonb *parsed,
+										  const char *account_id);
+
+/* Is it a quota of Insights alone that refused? */
+extern bool artery_graph_refuses_insights(const GraphVerdict *verdict);
 
 #define USE_CASE_MANAGEMENT "ads_management"
 #define USE_CASE_INSIGHTS "ads_insights"

@@ -123,7 +123,10 @@ read_business_entry(UsageReading *reading, JsonbContainer *entry, const char *ac
 	double		percent;
 	int			i;
 
-	if (entry == NULL || !is_wanted(reading, account, type))
+	if (entry == NULL)
+		return;
+	reading->usage.names_account |= reading->account != NULL && account != NULL && strcmp(account, reading->account) == 0;
+	if (!is_wanted(reading, account, type))
 		return;
 	if (!artery_graph_double(entry, "estimated_time_to_regain_access", &minutes))
 		minutes = 0;

@@ -121,7 +121,7 @@ void
 artery_sync_answered(Sync *sync)
 {
 	Jsonb	   *parsed = artery_graph_parse(sync->answer->body, sync->answer->length);
-	GraphVerdict verdict = artery_graph_classify(sync->answer, GRAPH_READ, parsed);
+	GraphVerdict verdict = artery_graph_classify(sync->answer, GRAPH_READ, parsed, sync->subject.account_id);
 
 	sync->resume_at = DT_NOBEGIN;
 	if (sync->stage != SYNC_TOKEN)	/* asked with the app's token: says nothing of the tenant's */

@@ -135,8 +135,7 @@ static void
 learn_from_verdict(const ThrottleSubject *subject, const GraphVerdict *verdict)
 {
 	bool		is_app = verdict->scope == SCOPE_APP;
-	bool		is_insights = verdict->code == 80000 ||
-		(verdict->code == 4 && (verdict->subcode == 1504022 || verdict->subcode == 1504039));
+	bool		is_insights = artery_graph_refuses_insights(verdict);
 
 	switch (verdict->class)
 	{

@@ -71,6 +71,27 @@ my $pause = sql(q{WITH q AS MATERIALIZED (SELECT artery.queue_ad_change('objects
 	'{"status": "PAUSED"}', 'test', adset_id => 'busy') AS id) SELECT id FROM q, LATERAL artery.approve_ad_change('objects', id, 'boss')});
 poll_until(sub { state_of($node, $pause) eq 'completed' }, 'but it can be paused');
 
+# A refusal with several quotas in the header: what waits is the account's own, or, where it is not named, a business's.
+for my $case ([ own => 7, { 999 => [ { type => 'ads_management', call_count => 100, estimated_time_to_regain_access => 60 } ],
+		1 => [ { type => 'pages', call_count => 100, estimated_time_to_regain_access => 90 },
+			{ type => 'ads_management', call_count => 100, estimated_time_to_regain_access => 7 } ] } ],
+	[ business => 20, { 999 => [ { type => 'ads_insights', call_count => 100, estimated_time_to_regain_access => 60 },
+			{ type => 'ads_management', call_count => 100, estimated_time_to_regain_access => 20 } ] } ])
+{
+	my ($tenant, $minutes, $quotas) = @$case;
+
+	add_tenant($node, $tenant, meta_ad_account_id => '1');
+	$fake->add_adset("of_$tenant", 10000);
+	$fake->fault(match => { method => 'POST', path => "/of_$tenant\$" }, times => 1, kind => 'error', error => { code => 80004 },
+		headers => { 'X-Business-Use-Case-Usage' => encode_json($quotas) });
+	my $id = queue_budget($node, $tenant, "of_$tenant", 100, 110);
+	poll_until(sub { state_of($node, $id) eq 'blocked' }, "$tenant: throttled");
+	is(sql("SELECT round(extract(epoch FROM max(until - since)) / 60) FROM artery.v_throttles WHERE tenant_id = '$tenant'
+		AND reason = 'account_throttle'"), $minutes, "$tenant: for $minutes minutes");
+	is(sql("SELECT round(extract(epoch FROM next_allowed_at - updated_at) / 60) FROM artery.ad_change WHERE change_id = '$id'"),
+		$minutes, "$tenant: and so long its change waits");
+}
+
 # Headers: at 75 percent slower, at 100 not at all.
 for my $case ([ slow => 85, 2 ], [ quick => 74, 0 ])
 {
