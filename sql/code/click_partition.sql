@@ -75,7 +75,7 @@ END
 $$;
 COMMENT ON FUNCTION artery.index_click_table(text) IS 'Give a partition of click_tracking its key and its indexes.';
 
-CREATE OR REPLACE FUNCTION artery.lock_click_table(relation regclass, attempts integer)
+CREATE OR REPLACE FUNCTION artery.lock_click_table(relation regclass, attempts integer, mode text DEFAULT 'ACCESS EXCLUSIVE')
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -87,7 +87,7 @@ DECLARE
 BEGIN
     LOOP
         BEGIN
-            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', relation);
+            EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', relation, mode);
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
             v_left := v_left - 1;
@@ -100,34 +100,67 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION artery.lock_click_table(regclass, integer) IS
+COMMENT ON FUNCTION artery.lock_click_table(regclass, integer, text) IS
 'Lock click_tracking alone, or a partition of it, for an instant''s work; waits a tenth of a second at a time, so that nobody waits behind it for longer.';
 
-CREATE OR REPLACE FUNCTION artery.make_click_partition(since timestamptz, until timestamptz, attempts integer DEFAULT 50)
+CREATE OR REPLACE FUNCTION artery.move_other_clicks(name text, since timestamptz, until timestamptz)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC'
 SET datestyle = 'ISO'
+AS $$
+BEGIN
+    EXECUTE format('WITH moved AS (DELETE FROM artery.click_tracking_other o WHERE o.click_timestamp >= %L '
+                   'AND o.click_timestamp < %L RETURNING o.*) INSERT INTO artery.%I SELECT m.* FROM moved m',
+                   since, until, name);
+END
+$$;
+COMMENT ON FUNCTION artery.move_other_clicks(text, timestamptz, timestamptz) IS
+'Move the clicks of a range of time from click_tracking_other to the table that will be its partition.';
+
+CREATE OR REPLACE FUNCTION artery.prepare_click_partition(since timestamptz, until timestamptz)
+RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 AS $$
 DECLARE
     v_name text := 'click_tracking_' || to_char(since, 'YYYYMMDD');
-    v_move text := format('WITH moved AS (DELETE FROM artery.click_tracking_other o WHERE o.click_timestamp >= %L '
-                          'AND o.click_timestamp < %L RETURNING o.*) INSERT INTO artery.%I SELECT m.* FROM moved m',
-                          since, until, v_name);
 BEGIN
     PERFORM artery.create_click_table(v_name, format('Clicks from %s to before %s (UTC).', since::timestamp, until::timestamp));
-    EXECUTE v_move;
+    PERFORM artery.move_other_clicks(v_name, since, until);
     PERFORM artery.index_click_table(v_name);
-    -- What came in meanwhile, under a lock and so to the last one.
-    PERFORM artery.lock_click_table('artery.click_tracking_other', attempts);
-    EXECUTE v_move;
-    EXECUTE format('ALTER TABLE artery.click_tracking ATTACH PARTITION artery.%I FOR VALUES FROM (%L) TO (%L)',
-                   v_name, since, until);
+    RETURN v_name;
 END
 $$;
-COMMENT ON FUNCTION artery.make_click_partition(timestamptz, timestamptz, integer) IS
-'Make the partition of click_tracking for a range of time that has none, and move the clicks there that are in click_tracking_other.';
+COMMENT ON FUNCTION artery.prepare_click_partition(timestamptz, timestamptz) IS
+'Make the table for a range of time that has no partition, with the clicks that are in click_tracking_other; what takes long is done here, without a lock. Returns its name.';
+
+CREATE OR REPLACE FUNCTION artery.attach_click_partitions(
+    names text[], since timestamptz[], until timestamptz[], attempts integer, hold boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET datestyle = 'ISO'
+AS $$
+BEGIN
+    -- Whoever has looked up click_tracking already, and waits to write to click_tracking_other, would be refused there
+    -- (23514) once the partition is attached. So let nobody look it up: who comes now waits here, and finds it. Not
+    -- where to look through the other clicks, as attaching does, takes so long that clicks of now should not wait.
+    IF hold AND pg_relation_size('artery.click_tracking_other') <= 256 * 1024 * 1024 THEN
+        PERFORM artery.lock_click_table('artery.click_tracking', attempts, 'SHARE ROW EXCLUSIVE');
+    END IF;
+    PERFORM artery.lock_click_table('artery.click_tracking_other', attempts);
+    FOR i IN 1 .. cardinality(names) LOOP
+        -- What came in meanwhile.
+        PERFORM artery.move_other_clicks(names[i], since[i], until[i]);
+        EXECUTE format('ALTER TABLE artery.click_tracking ATTACH PARTITION artery.%I FOR VALUES FROM (%L) TO (%L)',
+                       names[i], since[i], until[i]);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION artery.attach_click_partitions(text[], timestamptz[], timestamptz[], integer, boolean) IS
+'Make prepared tables partitions of click_tracking. With hold, clicks wait until the end of the transaction, so that none is refused: for transactions that end at once.';
 
 CREATE OR REPLACE FUNCTION artery.click_partition_days(clicks_per_day bigint)
 RETURNS integer
@@ -140,7 +173,8 @@ $$;
 COMMENT ON FUNCTION artery.click_partition_days(bigint) IS
 'Days in a new partition of click_tracking: artery.click_partition_days, else a day where more than 500,000 clicks a day come in and a week where not.';
 
-CREATE OR REPLACE FUNCTION artery.fill_click_partitions(since timestamptz, until timestamptz, days integer, attempts integer)
+CREATE OR REPLACE FUNCTION artery.fill_click_partitions(
+    since timestamptz, until timestamptz, days integer, attempts integer, hold boolean DEFAULT false)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -152,7 +186,9 @@ DECLARE
     v_at     timestamptz := v_origin + floor(extract(epoch FROM since - v_origin) / 86400 / days)::integer * days * interval '1 day';
     v_end    timestamptz;
     v_taken  record;
-    v_made   integer := 0;
+    v_names  text[] := '{}';
+    v_since  timestamptz[] := '{}';
+    v_until  timestamptz[] := '{}';
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('artery click partitions'), 0);
     WHILE v_at <= until LOOP
@@ -164,16 +200,20 @@ BEGIN
         END IF;
         v_end := least(v_end, v_taken.since);
         IF v_end > since THEN
-            PERFORM artery.make_click_partition(v_at, v_end, attempts);
-            v_made := v_made + 1;
+            v_names := v_names || artery.prepare_click_partition(v_at, v_end);
+            v_since := v_since || v_at;
+            v_until := v_until || v_end;
         END IF;
         v_at := v_end;
     END LOOP;
-    RETURN v_made;
+    IF v_names <> '{}' THEN
+        PERFORM artery.attach_click_partitions(v_names, v_since, v_until, attempts, hold);
+    END IF;
+    RETURN cardinality(v_names);
 END
 $$;
-COMMENT ON FUNCTION artery.fill_click_partitions(timestamptz, timestamptz, integer, integer) IS
-'Make the partitions that a range of time lacks, of so many days each where nothing is in their way; returns how many.';
+COMMENT ON FUNCTION artery.fill_click_partitions(timestamptz, timestamptz, integer, integer, boolean) IS
+'Make the partitions that a range of time lacks, of so many days each where nothing is in their way; returns how many. hold: see attach_click_partitions.';
 
 CREATE OR REPLACE FUNCTION artery.begin_click_partitions()
 RETURNS void
@@ -286,7 +326,7 @@ BEGIN
     SELECT max(p.about_clicks / greatest(extract(epoch FROM least(p.until, artery.now()) - p.since) / 86400, 0.5)) INTO v_busiest
       FROM artery.click_partitions() p WHERE p.until > artery.now() - interval '7 days' AND p.since < artery.now();
     IF artery.fill_click_partitions(artery.now() - interval '1 day', artery.now() + interval '14 days',
-                                    artery.click_partition_days(v_busiest), 1) > 0 THEN
+                                    artery.click_partition_days(v_busiest), 1, hold => true) > 0 THEN
         RETURN 'made';
     END IF;
 
@@ -315,7 +355,7 @@ BEGIN
      WHERE o.click_timestamp >= '2010-01-01 00:00+00' AND o.click_timestamp < artery.now() + interval '14 days'
      GROUP BY 1 HAVING count(*) >= 10000 ORDER BY 1 DESC LIMIT 1;
     IF FOUND AND artery.fill_click_partitions(v_part.week, v_part.week + interval '6 days 23 hours',
-                                              artery.click_partition_days(v_part.clicks / 7), 1) > 0 THEN
+                                              artery.click_partition_days(v_part.clicks / 7), 1, hold => true) > 0 THEN
         RETURN 'moved';
     END IF;
     RETURN NULL;
