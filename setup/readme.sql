@@ -29,7 +29,7 @@ INSERT INTO section VALUES
 (7, 'Guard', '{check_rate_limit,check_budget_velocity}'),
 (8, 'Changes', '{queue_ad_change,approve_ad_change,reject_ad_change,cancel_ad_change,rollback_ad_change,retry_ad_change,resume_delivery}'),
 (9, 'Jobs', '{enqueue_job,claim_jobs,complete_job,fail_job,retry_job}'),
-(10, 'Health and upkeep', '{health,worker_status,erase_contact,purge,purge_cron_log,now}');
+(10, 'Health and upkeep', '{health,worker_health,worker_status,erase_contact,purge,purge_cron_log,now}');
 
 \set file :folder '/part.functions'
 \o :file

@@ -37,7 +37,7 @@ GRANT EXECUTE ON FUNCTION artery.merge_stages(jsonb, jsonb) TO PUBLIC;
 
 -- Monitoring: numbers and states, no personal data.
 GRANT USAGE ON SCHEMA artery TO pg_monitor;
-GRANT EXECUTE ON FUNCTION artery.health(), artery.worker_status() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION artery.health(), artery.worker_health(), artery.worker_status() TO pg_monitor;
 
 DO $$
 DECLARE

@@ -236,3 +236,19 @@ END
 $$;
 COMMENT ON FUNCTION artery.health() IS
 'How artery is: status ok, degraded or down with the problems, versions, worker, backlog and its age, blocked changes by rule, dead jobs, tokens and throttling, recovery rate of the day. A role bound to tenants sees only theirs counted.';
+
+CREATE OR REPLACE FUNCTION artery.worker_health(
+    OUT state text, OUT last_round_at timestamptz, OUT last_error text, OUT last_error_at timestamptz,
+    OUT backlog bigint, OUT backlog_age interval)
+RETURNS record
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT w.h -> 'worker' ->> 'state', (w.h -> 'worker' ->> 'last_round_at')::timestamptz,
+           w.h -> 'worker' ->> 'last_error', (w.h -> 'worker' ->> 'last_error_at')::timestamptz,
+           (w.h -> 'backlog' ->> 'changes')::bigint + (w.h -> 'backlog' ->> 'jobs')::bigint,
+           make_interval(secs => (w.h -> 'backlog' ->> 'age_seconds')::float8)
+      FROM (SELECT artery.health() AS h) w
+$$;
+COMMENT ON FUNCTION artery.worker_health() IS
+'One row of health(): the worker''s state, last round and last error, and how many changes and jobs are due, the oldest since how long (NULL: none).';

@@ -76,7 +76,8 @@ INSERT INTO contract VALUES
 ('complete_job', 'tenant_id job_id attempt', 'result', NULL),
 ('fail_job', 'tenant_id job_id attempt error', '', NULL),
 ('retry_job', 'tenant_id job_id', '', NULL),
-('health', '', '', NULL);
+('health', '', '', NULL),
+('worker_health', '', '', 'state last_round_at last_error last_error_at backlog backlog_age');
 
 -- What there is. Arguments that the contract does not name may follow, with defaults.
 CREATE FUNCTION pg_temp.inputs(p pg_proc) RETURNS text[] LANGUAGE sql AS $$

@@ -130,6 +130,7 @@ SELECT cmp_ok((SELECT count(*) FROM artery.v_job_queue_health), '>', 0::bigint, 
 SELECT cmp_ok((SELECT count(*) FROM artery.v_pending_changes), '>', 0::bigint, 'pg_monitor sees open changes');
 SELECT ok(artery.health() ? 'status', 'pg_monitor asks for health');
 SELECT ok((SELECT library_version FROM artery.worker_status()) IS NOT NULL, 'pg_monitor sees the worker');
+SELECT ok((SELECT state IS NOT NULL AND backlog >= 0 FROM artery.worker_health()), 'pg_monitor sees how far behind the worker is');
 RESET ROLE;
 SELECT set_eq($$
     SELECT c.relname::text FROM pg_class c, aclexplode(c.relacl) a
@@ -140,7 +141,7 @@ SELECT set_eq($$
     'pg_monitor reads health views and nothing else');
 SELECT set_eq($$
     SELECT name FROM functions f, aclexplode(f.proacl) a WHERE a.grantee = 'pg_monitor'::regrole $$,
-    ARRAY['health', 'worker_status'], 'pg_monitor executes health functions and nothing else');
+    ARRAY['health', 'worker_health', 'worker_status'], 'pg_monitor executes health functions and nothing else');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -24,6 +24,7 @@ SET ROLE regress_artery_health;
 SELECT h ->> 'status' AS status, h #> '{backlog,jobs}' AS jobs, (h #>> '{backlog,age_seconds}')::numeric BETWEEN 60 AND 90 AS a_minute,
        h -> 'clock_offset' AS clock_offset
   FROM artery.health() h;
+SELECT backlog, backlog_age BETWEEN '60 s' AND '90 s' AS a_minute, state, last_error FROM artery.worker_health();
 SET ROLE NONE;
 SET artery.clock_offset = 360;
 SET ROLE regress_artery_health;
