@@ -29,6 +29,8 @@ typedef struct Score
 				bin_stated[BINS],
 				bin_right[BINS];
 	double		credit[ADS];
+	double		credit_before[ADS]; /* what of it is of the tenants before */
+	double		tenant_errors;	/* sum over tenants of what their ads are off by */
 } Score;
 
 typedef struct Truth
@@ -37,6 +39,7 @@ typedef struct Truth
 				click_driven,
 				organic;
 	double		ads[ADS];
+	double		ads_before[ADS];
 } Truth;
 
 /* An answer of the model, for recall at a precision. */
@@ -110,6 +113,8 @@ judge(Memory *memory, const Conversion *conversion, const CalibratedVerdict *ver
 	ranked[nranked++].right = best == conversion->truth;
 }
 
+static void end_tenant(Score *score);
+
 static void
 run(const Market *market, int days, int number, FILE *answers)
 {
@@ -137,6 +142,23 @@ run(const Market *market, int days, int number, FILE *answers)
 					verdict.confidence);
 	}
 	memory_close(memory);
+	end_tenant(&calibrated);
+	end_tenant(&source);
+	end_tenant(&simple);
+	memcpy(truth.ads_before, truth.ads, sizeof(truth.ads));
+}
+
+/* What the ads of one tenant are off by; then the next one's turn. */
+static void
+end_tenant(Score *score)
+{
+	int			i;
+
+	for (i = 0; i < ADS; i++)
+	{
+		score->tenant_errors += fabs((score->credit[i] - score->credit_before[i]) - (truth.ads[i] - truth.ads_before[i]));
+		score->credit_before[i] = score->credit[i];
+	}
 }
 
 static void
@@ -158,9 +180,10 @@ print_score(const char *size, const char *rule, const Score *score)
 		credited += fabs(score->credit[i] - truth.ads[i]);
 		real += truth.ads[i];
 	}
-	printf("%-7s| %-21s| %10.0f | %8.3f | %9.3f | %6.3f | %17.3f | %13.3f | %8.3f\n", size, rule, score->n,
+	printf("%-7s| %-21s| %10.0f | %8.3f | %9.3f | %6.3f | %17.3f | %13.3f | %8.3f | %16.3f\n", size, rule, score->n,
 		   score->answers / score->n, score->right / score->answers, score->right / truth.click_driven,
-		   stated / answered, score->organic_given / truth.organic, credited / real);
+		   stated / answered, score->organic_given / truth.organic, credited / real,
+		   score->tenant_errors / real);
 }
 
 static void
@@ -244,7 +267,7 @@ main(int argc, char **argv)
 		run(market, days, r, answers);
 		market_free(market);
 	}
-	printf("size   | rule                 | without id | answered | precision | recall | calibration error | organic given | ad error\n");
+	printf("size   | rule                 | without id | answered | precision | recall | calibration error | organic given | ad error | a tenant's error\n");
 	print_score(size, "calibrated", &calibrated);
 	print_score(size, "fingerprint, then IP", &source);
 	print_score(size, "IP + user agent 24 h", &simple);

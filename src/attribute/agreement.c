@@ -14,6 +14,10 @@ static const double lag_edges[] = {0.5, 2, 8, 36};
 static const double lag_middles[CALIBRATED_LAGS] = {-2.0, 0.1, 1.4, 2.7, 4.3};	/* logarithms of hours */
 
 #define LEAST_HOURS 0.05
+#define USED_ADDRESSES 100.0	/* of a block: with its clicks, others are to be expected at any of them */
+
+/* Persons' other devices are at home; at a carrier's or an office's address they seldom follow. */
+static const double other_device_there[CALIBRATED_SHARED] = {1, 0.5, 0.2};
 
 static double device_chance(const CalibratedState *state, const CalibratedConversion *conversion, int device,
 							int browser);
@@ -110,6 +114,8 @@ artery_agreement_weigh(const CalibratedState *state, const CalibratedConversion 
 	if (candidate->network == CALIBRATED_UNKNOWN_NETWORK)
 		return;
 	share = artery_agreement_same_network(state, candidate->shared, candidate->lag_hours, candidate->network);
+	if (candidate->device == CALIBRATED_OTHER_DEVICE && candidate->network == CALIBRATED_SAME_ADDRESS)
+		share *= other_device_there[candidate->shared];
 	candidate->network_ratio = share / network_chance(state, conversion, candidate);
 	candidate->same_network = candidate->network < CALIBRATED_OTHER_BLOCK ? share :
 		1 - artery_agreement_same_network(state, candidate->shared, candidate->lag_hours, CALIBRATED_SAME_ADDRESS) -
@@ -156,12 +162,14 @@ network_chance(const CalibratedState *state, const CalibratedConversion *convers
 			   const CalibratedCandidate *candidate)
 {
 	const CalibratedCounts *n = &conversion->counts;
-	double		address = artery_agreement_chance_address(n->window, n->ip - candidate->ip_same_device);
+	double		block = n->block - candidate->block_same_device;
+	double		address = artery_agreement_chance_address(n->window, Max2(n->ip - candidate->ip_same_device,
+																		  block / USED_ADDRESSES + 0.5));
 
 	if (candidate->network == CALIBRATED_SAME_ADDRESS)
 		return address;
 	if (candidate->network == CALIBRATED_SAME_BLOCK)
-		return artery_agreement_chance_block(n->window, n->block - candidate->block_same_device, address);
+		return artery_agreement_chance_block(n->window, block, address);
 	return artery_agreement_share(state->base_shared, CALIBRATED_SHARED, conversion->shared);
 }
 
