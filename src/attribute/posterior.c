@@ -9,7 +9,6 @@
  */
 #include "artery.h"
 
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -306,8 +305,7 @@ add_candidate(Weighing *weighing, const WeighedClick *click)
 	while (place > 0 && weighing->clicks[place - 1].click.at < click->click.at)
 		place--;
 	for (i = place - 1; i >= 0 && weighing->clicks[i].click.at == click->click.at; i--)
-		if (DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, weighing->clicks[i].click.click_id,
-												 click->click.click_id)))
+		if (artery_verdict_same_text(weighing->clicks[i].click.click_id, click->click.click_id))
 			return false;
 	memmove(&weighing->clicks[place + 1], &weighing->clicks[place],
 			(weighing->count - place) * sizeof(WeighedClick));
@@ -494,8 +492,7 @@ find_truth(const Weighing *weighing, const WeighedClick *truth)
 
 	for (i = 0; i < weighing->count; i++)
 		if (weighing->clicks[i].click.at == truth->click.at &&
-			DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, weighing->clicks[i].click.click_id,
-												 truth->click.click_id)))
+			artery_verdict_same_text(weighing->clicks[i].click.click_id, truth->click.click_id))
 			return i;
 	return -1;
 }

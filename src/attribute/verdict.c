@@ -21,7 +21,7 @@
 
 typedef struct AdCredit
 {
-	text	   *ad;
+	Datum		ad;
 	double		credit;
 } AdCredit;
 
@@ -215,7 +215,7 @@ list_credit(const Weighing *weighing, const Posterior *posterior, const Attribut
 			continue;
 		if (list.len > 1)
 			appendStringInfoString(&list, ", ");
-		escape_json(&list, text_to_cstring(ads[i].ad));
+		escape_json(&list, TextDatumGetCString(ads[i].ad));
 		appendStringInfoString(&list, ": ");
 		artery_decimal_append(&list, ads[i].credit, 4);
 	}
@@ -233,18 +233,15 @@ add_credits(const Weighing *weighing, AdCredit *ads)
 	for (i = 0; i < weighing->count; i++)
 	{
 		const MatchedClick *click = &weighing->clicks[i].click;
-		text	   *ad;
 		int			place = 0;
 
 		if (click->ad_null)
 			continue;
-		ad = DatumGetTextPP(click->ad_id);
-		while (place < count && (VARSIZE_ANY_EXHDR(ads[place].ad) != VARSIZE_ANY_EXHDR(ad) ||
-								 memcmp(VARDATA_ANY(ads[place].ad), VARDATA_ANY(ad), VARSIZE_ANY_EXHDR(ad)) != 0))
+		while (place < count && !artery_verdict_same_text(ads[place].ad, click->ad_id))
 			place++;
 		if (place == count)
 		{
-			ads[count].ad = ad;
+			ads[count].ad = click->ad_id;
 			ads[count++].credit = 0;
 		}
 		ads[place].credit += weighing->views[i].probability;

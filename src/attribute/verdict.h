@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
 #include "attribute/calibrated.h"
 #include "attribute/posterior.h"
 #include "attribute/search.h"
@@ -35,6 +37,17 @@ typedef struct Weighing
 	WeighedClick clicks[WEIGHED_CLICKS + 1];	/* newest first */
 	CalibratedCandidate views[WEIGHED_CLICKS];	/* the same in the model's terms */
 } Weighing;
+
+/* Are two texts, not NULL, the same bytes? Without the ceremony of an operator: asked of every pair of candidates. */
+static inline bool
+artery_verdict_same_text(Datum left, Datum right)
+{
+	text	   *a = DatumGetTextPP(left);
+	text	   *b = DatumGetTextPP(right);
+
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
 
 /*
  * Fill the posterior's credit and candidates and, unless the id has answered,
