@@ -55,6 +55,11 @@ pg_prng_double(pg_prng_state *state)
 #define ARTERY_HAVE_SHMEM_REQUEST_HOOK 1
 #endif
 
+/* 17 took away the override of the search path, which costs less than the setting. */
+#if PG_VERSION_NUM < 170000
+#define ARTERY_HAVE_SEARCH_PATH_OVERRIDE 1
+#endif
+
 /* 18 says pg_noreturn before the declaration instead. */
 #ifndef pg_attribute_noreturn
 #define pg_attribute_noreturn() __attribute__((noreturn))

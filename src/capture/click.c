@@ -166,15 +166,20 @@ artery_click_before_insert(PG_FUNCTION_ARGS)
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, nulls);
 	is_timed = !nulls[CLICK_CLICK_TIMESTAMP];
 	is_new = prepare_click(values, nulls);
-	if (is_new && is_timed)
+	if (!is_new)
+	{
+		artery_scope_enter_brief(&scope);
+		is_taken = !take_id(values);
+		artery_scope_leave(&scope);
+		if (is_taken)
+			return PointerGetDatum(NULL);
+	}
+	if (is_timed)
 		return PointerGetDatum(heap_form_tuple(descriptor, values, nulls));
-
 	artery_scope_enter(&scope);
-	is_taken = !is_new && !take_id(values);
-	if (!is_taken && !is_timed)
-		store(values, nulls, is_new);
+	store(values, nulls, is_new);
 	artery_scope_leave(&scope);
-	return PointerGetDatum(is_taken || !is_timed ? NULL : heap_form_tuple(descriptor, values, nulls));
+	return PointerGetDatum(NULL);
 }
 
 /*

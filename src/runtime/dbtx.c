@@ -15,6 +15,7 @@
 #include "pgstat.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -40,14 +41,20 @@ extension_owner(void)
 	return owner;
 }
 
-void
-artery_scope_enter(ArteryScope *scope)
+static void
+become_owner(ArteryScope *scope)
 {
 	scope->caller = CurrentMemoryContext;
 	scope->guc_nest = 0;
+	scope->is_overridden = false;
 	GetUserIdAndSecContext(&scope->user_id, &scope->security);
 	SetUserIdAndSecContext(extension_owner(), scope->security | SECURITY_LOCAL_USERID_CHANGE);
+}
 
+void
+artery_scope_enter(ArteryScope *scope)
+{
+	become_owner(scope);
 	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) != 0)
 	{
 		scope->guc_nest = NewGUCNestLevel();
@@ -75,10 +82,36 @@ artery_scope_enter_lookups(ArteryScope *scope)
 }
 
 void
+artery_scope_enter_brief(ArteryScope *scope)
+{
+#ifdef ARTERY_HAVE_SEARCH_PATH_OVERRIDE
+	static OverrideSearchPath *pinned = NULL;	/* as the setting makes it, for which plans are kept */
+
+	if (pinned == NULL)
+	{
+		artery_scope_enter(scope);
+		pinned = GetOverrideSearchPath(TopMemoryContext);
+		return;
+	}
+	become_owner(scope);
+	PushOverrideSearchPath(pinned);
+	scope->is_overridden = true;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+#else
+	artery_scope_enter(scope);
+#endif
+}
+
+void
 artery_scope_leave(ArteryScope *scope)
 {
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "could not finish SPI");
+#ifdef ARTERY_HAVE_SEARCH_PATH_OVERRIDE
+	if (scope->is_overridden)
+		PopOverrideSearchPath();
+#endif
 	if (scope->guc_nest != 0)
 		AtEOXact_GUC(true, scope->guc_nest);
 	SetUserIdAndSecContext(scope->user_id, scope->security);

@@ -24,6 +24,7 @@ typedef struct ArteryScope
 	Oid			user_id;		/* who called */
 	int			security;		/* and the caller's security context */
 	int			guc_nest;		/* level of the pinned search path */
+	bool		is_overridden;	/* the search path is pinned by an override instead */
 	MemoryContext caller;		/* results that outlive the scope go here */
 	MemoryContext outside;		/* current before a transaction of the scope's own began */
 } ArteryScope;
@@ -49,6 +50,13 @@ extern void artery_scope_leave(ArteryScope *scope);
  * here plans are made for any size, once, and kept.
  */
 extern void artery_scope_enter_lookups(ArteryScope *scope);
+
+/*
+ * Enter a scope for one or two statements that run for row after row, on tables
+ * of artery's own: to pin the search path costs a tenth of what it does
+ * elsewhere, but functions called in there cannot set theirs.
+ */
+extern void artery_scope_enter_brief(ArteryScope *scope);
 
 /*
  * Run a statement; returns the number of rows processed, with the rows, if
