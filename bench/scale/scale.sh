@@ -216,6 +216,8 @@ retention() {
     sql -c "SELECT artery.make_click_partitions($day, $day, 1)" >/dev/null
     sql -c "COPY (SELECT $(echo "$columns" | sed "s/click_id/'old-' || click_id/; s/click_timestamp/$day + interval '1 second' * (row_number() OVER () % 86400)/") FROM bench_scale.clicks(1, $rows, $rows / 2)) TO STDOUT" |
         sql -c "COPY artery.click_tracking ($columns) FROM STDIN"
+    # A day that expires was written weeks ago.
+    sql -c CHECKPOINT
     script insert <<'SQL'
 \set n random(1, 1000000000000000)
 SELECT artery.track_click('bench_scale', 'campaign-1', 'ad-1', 'live-' || :n, ip_address => '203.0.113.45');

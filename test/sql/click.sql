@@ -49,6 +49,24 @@ INSERT INTO artery.click_tracking (tenant_id, click_id, utm_source, click_timest
 VALUES ('click_a', 'restored', '', '2001-01-01', '2001-01-02');
 SELECT utm_source = '' AS untouched FROM artery.click_tracking WHERE click_id = 'restored';
 
+-- The caller's search path is what it was between the rows of a statement, and after an error.
+CREATE SCHEMA click_own;
+CREATE FUNCTION click_own.ad_of(i int) RETURNS text LANGUAGE sql AS $$ SELECT 'own_' || i $$;
+CREATE FUNCTION click_own.look_up(i int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE v_ad text;
+BEGIN EXECUTE format('SELECT ad_of(%s)', i) INTO v_ad; RETURN v_ad; END $$;
+SET search_path = click_own;
+INSERT INTO artery.click_tracking (tenant_id, click_id, ad_id) SELECT 'click_a', 'path' || i, look_up(i) FROM generate_series(1, 3) i;
+DO $$
+BEGIN
+    INSERT INTO artery.click_tracking (tenant_id, click_id, ad_id) SELECT 'click_a', 'fails' || i, (1 / (2 - i))::text FROM generate_series(1, 3) i;
+EXCEPTION WHEN division_by_zero THEN
+    RAISE NOTICE 'after the error: %', look_up(4);
+END $$;
+SELECT click_id, ad_id, look_up(5) FROM artery.click_tracking WHERE tenant_id = 'click_a' AND click_id ~ '^(path|fails)' ORDER BY 1;
+RESET search_path;
+DROP SCHEMA click_own CASCADE;
+
 -- The fbclid inside fbc, where it is one.
 INSERT INTO artery.click_tracking (tenant_id, click_id, fbc)
 SELECT 'click_b', 'fbc-' || x.fbc, x.fbc
