@@ -63,19 +63,23 @@ artery_fields_require(const char *name, bool isnull)
 void
 artery_fields_clean_address(Datum *value, bool *isnull)
 {
+	/* ::ffff:a.b.c.d, as servers that listen for both families see a.b.c.d */
+	static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
 	inet	   *address;
 	inet	   *host;
+	bool		is_mapped;
 
 	if (*isnull)
 		return;
 	address = DatumGetInetPP(*value);
 	*value = InetPGetDatum(address);
-	if (ip_bits(address) == ip_maxbits(address))
+	is_mapped = ip_family(address) == PGSQL_AF_INET6 && memcmp(ip_addr(address), mapped, sizeof(mapped)) == 0;
+	if (ip_bits(address) == ip_maxbits(address) && !is_mapped)
 		return;
 	host = (inet *) palloc0(sizeof(inet));
-	ip_family(host) = ip_family(address);
-	ip_bits(host) = ip_maxbits(address);
-	memcpy(ip_addr(host), ip_addr(address), ip_addrsize(address));
+	ip_family(host) = is_mapped ? PGSQL_AF_INET : ip_family(address);
+	ip_bits(host) = ip_maxbits(host);
+	memcpy(ip_addr(host), ip_addr(address) + (is_mapped ? sizeof(mapped) : 0), ip_addrsize(host));
 	SET_INET_VARSIZE(host);
 	*value = InetPGetDatum(host);
 }

@@ -33,7 +33,7 @@ extern void artery_fields_clean_texts(const TextField *fields, int count, Datum 
 /* Error 22004 if the column is NULL (clean_texts made empty texts so). */
 extern void artery_fields_require(const char *name, bool isnull);
 
-/* An address without its netmask. */
+/* An address without its netmask; an IPv4 address that is written as an IPv6 one (::ffff:192.0.2.1) as itself. */
 extern void artery_fields_clean_address(Datum *value, bool *isnull);
 
 /* NULL becomes now; error 22008 before 2010-01-01 or more than a day ahead. */

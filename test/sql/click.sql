@@ -154,3 +154,11 @@ SELECT artery.track_click('click_b', 'c', 'a', click_id => 'own_print', fingerpr
 SELECT artery.track_click('click_b', 'c', 'a', click_id => 'capitals', fingerprint_hash => repeat('AB', 32));
 SELECT click_id, left(fingerprint_hash, 12) AS hash FROM artery.click_tracking
  WHERE tenant_id = 'click_b' AND click_id IN ('own_print', 'capitals') ORDER BY click_id;
+-- an IPv4 address seen by a server that listens for both families is the same one, and no neighbour of all others
+SELECT artery.track_click('click_b', 'c', 'mapped_ad', click_id => 'mapped', ip_address => '::ffff:198.51.100.77', user_agent => 'U');
+SELECT ip_address FROM artery.click_tracking WHERE tenant_id = 'click_b' AND click_id = 'mapped';
+INSERT INTO artery.click_tracking (tenant_id, click_id, ip_address)
+VALUES ('click_b', 'mapped_2', '::ffff:198.51.100.78/112'), ('click_b', 'mapped_3', '::fffe:198.51.100.78'), ('click_b', 'mapped_4', '2001:db8::1')
+RETURNING click_id, ip_address;
+SELECT artery.configure_tenant('click_b', '{"attribution_model": "layered"}') IS NOT NULL AS layered;
+SELECT ad_id, attribution_method FROM artery.attribute_conversion('click_b', 'mapped', 'lead', ip_address => '198.51.100.77', user_agent => 'U');
