@@ -100,6 +100,8 @@ SELECT count(*) FROM artery.ad_state WHERE tenant_id = 'sync' AND ad_id = 'ad_77
 -- Who may be synced: an account and a token are needed, and one sync at a time is enough.
 SELECT artery.can_sync('sync') AS without_token;
 SELECT artery.set_secret('sync', 'meta_access_token', 'a-token');
+-- With the first token a first reading is queued, a minute ahead; it is not what is looked at here.
+DELETE FROM artery.job WHERE tenant_id = 'sync' RETURNING job_name, singleton_key, run_at - artery.now() BETWEEN '0' AND '1 min' AS in_a_minute;
 SELECT artery.can_sync('sync') AS with_token;
 SELECT count(*) AS queued FROM (SELECT artery.enqueue_job('sync', 'actuals-sync'), artery.enqueue_job('sync', 'actuals-sync')) j;
 SELECT count(*) AS taken FROM artery.take_sync_jobs(8);
