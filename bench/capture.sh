@@ -54,6 +54,9 @@ SQL
 INSERT INTO bench_capture.click (tenant_id, campaign_id, ad_id, click_id, adset_id, fbclid, gclid, fbc, fbp, ip_address, user_agent, device_type, os, browser, screen_width, screen_height, timezone, timezone_offset, fingerprint_hash, landing_page_url, referrer_url, utm_source, utm_medium, utm_campaign, utm_content, utm_term, click_timestamp, tracked_at, sighting, hardware_key, agent_key) VALUES ('bench_capture', 'campaign-1', 'ad-1', 'new-' || :n, 'adset-1', 'fbclid-' || :n, NULL, NULL, 'fb.1.1.' || :w, '203.0.113.45', 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)', 'mobile', 'iOS 18.0', 'Mobile Safari', :w, 2532, 'America/New_York', -300, 'efe94fabd53ae5269163e58eb45d4984b199ea4d0b55e0ee9cec2c48fd7a0e56', 'https://example.org/landing', 'https://www.facebook.com/', 'facebook', 'cpc', 'spring', 'video', 'gym', now(), now(), 1, 4611686018427387904 - :w, 4611686018427387904 - :w);
 SQL
     compare 'track_click / bare INSERT' '0.90 or more' "$work/track_click.sql" "$work/bare_click.sql"
+    # Ids that are given are kept a second time, as no unique index spans the partitions; those made here are not.
+    sed "s/'new-' || :n, 'adset-1'/NULL, 'adset-1'/" "$work/track_click.sql" >"$work/track_made.sql"
+    compare 'the same, ids made by artery' '0.90 or more' "$work/track_made.sql" "$work/bare_click.sql"
 }
 
 attribute_conversion() {
