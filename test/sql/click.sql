@@ -86,7 +86,7 @@ SELECT artery.track_click('click_a', 'c', 'a', click_timestamp => '2009-12-31 23
 SELECT artery.track_click('click_a', 'c', 'a', click_timestamp => 'infinity') IS NULL;
 SELECT artery.track_click('click_a', 'c', 'a', click_timestamp => '-infinity') IS NULL;
 \set VERBOSITY sqlstate
-SELECT artery.track_click('click_a', 'c', 'a', click_timestamp => artery.now() + interval '1 day 1 second');
+SELECT artery.track_click('click_a', 'c', 'a', click_timestamp => artery.now() + interval '24 hours 1 second');
 INSERT INTO artery.click_tracking (tenant_id, click_id, click_timestamp) VALUES ('click_a', 'old', '1999-01-01');
 \set VERBOSITY terse
 SELECT artery.track_click('click_a', 'c', 'a', repeat('x', 257));
@@ -100,7 +100,7 @@ INSERT INTO artery.click_tracking (click_id) VALUES ('x');
 SELECT count(*) - :before AS stored FROM artery.click_tracking;
 -- The edges are accepted.
 SELECT artery.track_click('click_a', 'c', 'a', 'edge_1', click_timestamp => '2010-01-01 00:00+00'),
-       artery.track_click('click_a', 'c', 'a', 'edge_2', click_timestamp => artery.now() + interval '1 day'),
+       artery.track_click('click_a', 'c', 'a', 'edge_2', click_timestamp => artery.now() + interval '24 hours'),
        artery.track_click('click_a', repeat('x', 256), repeat('x', 256), repeat('x', 256), user_agent => repeat('x', 8192),
                           fbclid => repeat('x', 1024)) = repeat('x', 256) AS long;
 

@@ -5,10 +5,11 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use Test::More;
-use ArteryTest qw(new_cluster add_tenant poll_until move_clock queue_budget state_of);
+use ArteryTest qw(new_cluster add_tenant poll_until start_at_noon queue_budget state_of);
 
 my $fake = ArteryTest::Fake->start;
 my $node = new_cluster('sync', fake => $fake);
+start_at_noon($node, $fake);
 
 sub query { return $node->safe_psql('postgres', $_[0]) }
 

@@ -6,11 +6,11 @@ use FindBin;
 use lib $FindBin::RealBin;
 use Test::More;
 use Time::HiRes qw(time);
-use ArteryTest qw(new_cluster add_tenant poll_until move_clock queue_budget state_of worker_pid);
+use ArteryTest qw(new_cluster add_tenant poll_until move_clock start_at_noon queue_budget state_of worker_pid);
 
 my $fake = ArteryTest::Fake->start;
 my $node = new_cluster('sync_trouble', fake => $fake);
-my $offset = 0;
+my $offset = start_at_noon($node, $fake);
 my $account = 0;
 
 sub query { return $node->safe_psql('postgres', $_[0]) }

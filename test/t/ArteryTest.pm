@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(new_cluster add_tenant poll_until worker_pid wait_for_worker move_clock queue_budget queue_many state_of);
+our @EXPORT_OK = qw(new_cluster add_tenant poll_until worker_pid wait_for_worker move_clock start_at_noon queue_budget queue_many state_of);
 
 # new_cluster(NAME, fake => FAKE, conf => LINES): started, with the extension in
 # database postgres. Without fake nothing listens where Meta should be.
@@ -143,6 +143,18 @@ sub move_clock
 	$node->append_conf('postgresql.conf', "artery.clock_offset = $seconds");
 	$node->reload;
 	return;
+}
+
+# start_at_noon(NODE, FAKE): set the clock on to the next noon in UTC and return by how much, for tests that
+# speak of days: whenever they are run, they are hours from any midnight between New York and Berlin.
+sub start_at_noon
+{
+	my ($node, $fake) = @_;
+	my $seconds = (43200 - int(time)) % 86400;
+
+	move_clock($node, $seconds, $fake);
+	poll_until(sub { $node->safe_psql('postgres', 'SHOW artery.clock_offset') eq $seconds }, 'the clock is at noon');
+	return $seconds;
 }
 
 package ArteryTest::Fake;
