@@ -87,7 +87,8 @@ static struct Tuning
 	{"model_gamma", offsetof(DelayedOptions, gamma), NAN},
 	{"spread", offsetof(DelayedOptions, spread), NAN},
 	{"horizon", offsetof(DelayedOptions, horizon), NAN},
-	{"response", offsetof(DelayedOptions, response), NAN}
+	{"response", offsetof(DelayedOptions, response), NAN},
+	{"floor", offsetof(DelayedOptions, floor), NAN}
 };
 
 static double run(const MarketAccount *account, Policy policy, const DelayedOptions *options, int number);
