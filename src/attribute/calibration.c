@@ -23,6 +23,7 @@
 #include "capture/sighting.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
+#include "runtime/rerun.h"
 #include "runtime/shmem.h"
 #include "tenant/tenant.h"
 
@@ -116,6 +117,7 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int 
 	{
 		Datum		values[2] = {tenant_id, Int32GetDatum(FOLD_BATCH)};
 
+		artery_rerun_close();	/* to see what is folded */
 		(void) artery_execute(&fold_state, values, NULL, false, 1);
 		kept.conversions = 0;
 		found = read_learnt(tenant_id, keys, nkeys);

@@ -18,6 +18,7 @@
 #include "capture/fields.h"
 #include "runtime/bulk.h"
 #include "runtime/dbtx.h"
+#include "runtime/rerun.h"
 
 PG_FUNCTION_INFO_V1(artery_attribute_conversion);
 PG_FUNCTION_INFO_V1(artery_conversion_before_insert);
@@ -119,8 +120,9 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	artery_attribution_check(&conversion);
 
 	artery_scope_enter(&scope);
-	/* not read-only: the rows that the command has inserted so far must be seen */
-	if (artery_execute(&select_exists, conversion.values, NULL, false, 1) == 0)
+	artery_rerun_begin();
+	/* the rows that the command has inserted so far are seen */
+	if (artery_rerun(&select_exists, (RerunKey) {0, 0}, conversion.values, NULL, 1) == 0)
 	{
 		artery_attribution_run(&conversion);
 		artery_attribution_log_later(&conversion);
@@ -132,6 +134,7 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 		result = heap_form_tuple(descriptor, values, nulls);
 		MemoryContextSwitchTo(before);
 	}
+	artery_rerun_end();
 	artery_scope_leave(&scope);
 	return PointerGetDatum(result);
 }
@@ -142,6 +145,7 @@ artery_conversion_after_insert(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "artery.conversion_after_insert: not called as a trigger");
+	artery_rerun_close();
 	artery_bulk_flush();
 	return PointerGetDatum(NULL);
 }

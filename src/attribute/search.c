@@ -353,7 +353,7 @@ tell_nothing(Search *search, const Trace *trace, int64 window)
 	keys[0] = search->values[CONVERSION_TENANT_ID];
 	keys[1] = search->values[trace->column];
 	keys[2] = TimestampTzGetDatum(search->at - window);
-	return artery_click_execute_by_index(trace->older, keys, NULL, 1) > 0 ? LAYER_EXPIRED : LAYER_NO_MATCH;
+	return artery_click_execute_before(trace->older, search->at - window, keys, NULL, 1) > 0 ? LAYER_EXPIRED : LAYER_NO_MATCH;
 }
 
 static void

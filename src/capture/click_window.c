@@ -9,13 +9,21 @@
  */
 #include "artery.h"
 
+#include "access/table.h"
+#include "catalog/namespace.h"
 #include "jit/jit.h"
 #include "lib/stringinfo.h"
 #include "optimizer/cost.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "capture/click_window.h"
+#include "runtime/rerun.h"
 
 #define WEEK (7 * USECS_PER_DAY)
 #define MONDAY (2 * USECS_PER_DAY)	/* 2000-01-03 */
@@ -29,6 +37,9 @@ typedef struct ClickPlan
 	ArteryStatement statement;
 } ClickPlan;
 
+static uint64 execute_by_index(ArteryStatement *statement, RerunKey key, Datum *values, const char *nulls, long limit);
+static RerunKey partitions_of(TimestampTz since, TimestampTz until);
+static int64 bound_below(Relation table, TimestampTz at);
 static ClickPlan *choose_plan(ClickStatement *statement, int64 first, int64 last);
 static void prepare_plan(ClickPlan *plan, const ClickStatement *statement);
 static int64 week_of(TimestampTz at);
@@ -42,7 +53,20 @@ artery_click_execute(ClickStatement *statement, TimestampTz since, TimestampTz u
 	ClickPlan  *plan = choose_plan(statement, week_of(since), week_of(until));
 
 	plan->used_at = ++uses;
-	return artery_click_execute_by_index(&plan->statement, values, nulls, limit);
+	return execute_by_index(&plan->statement, partitions_of(since, until), values, nulls, limit);
+}
+
+uint64
+artery_click_execute_before(ArteryStatement *statement, TimestampTz before, Datum *values, const char *nulls,
+							long limit)
+{
+	return execute_by_index(statement, partitions_of(before, before), values, nulls, limit);
+}
+
+uint64
+artery_click_execute_by_index(ArteryStatement *statement, Datum *values, const char *nulls, long limit)
+{
+	return execute_by_index(statement, (RerunKey) {0, 0}, values, nulls, limit);
 }
 
 /*
@@ -51,8 +75,8 @@ artery_click_execute(ClickStatement *statement, TimestampTz since, TimestampTz u
  * too. A plan may be made anew at any run, so each is run under these settings,
  * which to give to the server in the usual way would take longer than the run.
  */
-uint64
-artery_click_execute_by_index(ArteryStatement *statement, Datum *values, const char *nulls, long limit)
+static uint64
+execute_by_index(ArteryStatement *statement, RerunKey key, Datum *values, const char *nulls, long limit)
 {
 	bool		seqscan = enable_seqscan;
 	bool		bitmapscan = enable_bitmapscan;
@@ -60,10 +84,12 @@ artery_click_execute_by_index(ArteryStatement *statement, Datum *values, const c
 	bool		jit = jit_enabled;
 	uint64		rows;
 
+	if (artery_rerun_started(statement, key, values, nulls, limit, &rows))
+		return rows;
 	PG_TRY();
 	{
 		enable_seqscan = enable_bitmapscan = enable_sort = jit_enabled = false;
-		rows = artery_execute(statement, values, nulls, false, limit);
+		rows = artery_rerun(statement, key, values, nulls, limit);
 	}
 	PG_FINALLY();
 	{
@@ -74,6 +100,38 @@ artery_click_execute_by_index(ArteryStatement *statement, Datum *values, const c
 	}
 	PG_END_TRY();
 	return rows;
+}
+
+/* Tells apart windows that begin or end in other partitions; by their bounds, as partitions may come along. */
+static RerunKey
+partitions_of(TimestampTz since, TimestampTz until)
+{
+	RerunKey	key = {0, 0};
+	Relation	table;
+
+	if (!artery_rerun_active())
+		return key;
+	table = table_open(get_relname_relid("click_tracking", get_namespace_oid(ARTERY_SCHEMA, false)), AccessShareLock);
+	key.since = bound_below(table, since);
+	key.until = bound_below(table, until);
+	table_close(table, NoLock);
+	return key;
+}
+
+/* The bound of partitions at or before a moment, and whether it is the moment itself. */
+static int64
+bound_below(Relation table, TimestampTz at)
+{
+	PartitionKey by = RelationGetPartitionKey(table);
+	PartitionBoundInfo bounds = RelationGetPartitionDesc(table, false)->boundinfo;
+	Datum		moment = TimestampTzGetDatum(at);
+	bool		is_bound = false;
+	int			place = bounds == NULL ? -1 :
+		partition_range_datum_bsearch(by->partsupfunc, by->partcollation, bounds, 1, &moment, &is_bound);
+
+	if (place < 0)
+		return 0;
+	return DatumGetTimestampTz(bounds->datums[place][0]) + (is_bound ? 1 : 0);
 }
 
 /* The plan of those weeks; else a free one, or the one not used for longest, made for them. */
@@ -109,6 +167,7 @@ prepare_plan(ClickPlan *plan, const ClickStatement *statement)
 	const char *rest = statement->sql;
 	const char *place;
 
+	artery_rerun_withdraw(&plan->statement);
 	if (plan->statement.plan != NULL)
 		SPI_freeplan(plan->statement.plan);
 	if (plan->statement.sql != NULL)

@@ -41,4 +41,8 @@ extern uint64 artery_click_execute(ClickStatement *statement, TimestampTz since,
  */
 extern uint64 artery_click_execute_by_index(ArteryStatement *statement, Datum *values, const char *nulls, long limit);
 
+/* The same for clicks before a moment, which the statement has as a parameter. */
+extern uint64 artery_click_execute_before(ArteryStatement *statement, TimestampTz before, Datum *values,
+										  const char *nulls, long limit);
+
 #endif							/* ARTERY_CAPTURE_CLICK_WINDOW_H */

@@ -117,27 +117,33 @@ artery_scope_leave(ArteryScope *scope)
 	SetUserIdAndSecContext(scope->user_id, scope->security);
 }
 
+void
+artery_prepare(ArteryStatement *statement)
+{
+	SPIPlanPtr	plan;
+
+	if (statement->plan != NULL)
+		return;
+
+	/*
+	 * Always the generic plan: these are look-ups by key, and for clicks, whose
+	 * partitions are left out only as it runs, it looks dearer to the planner
+	 * than planning anew each time.
+	 */
+	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->types, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", statement->sql, SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not keep the plan of \"%s\"", statement->sql);
+	statement->plan = plan;
+}
+
 uint64
 artery_execute(ArteryStatement *statement, Datum *values, const char *nulls, bool read_only, long limit)
 {
 	int			code;
 
-	if (statement->plan == NULL)
-	{
-		/*
-		 * Always the generic plan: these are look-ups by key, and for clicks,
-		 * whose partitions are left out only as it runs, it looks dearer to the
-		 * planner than planning anew each time.
-		 */
-		SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->types,
-											  CURSOR_OPT_GENERIC_PLAN);
-
-		if (plan == NULL)
-			elog(ERROR, "could not prepare \"%s\": %s", statement->sql, SPI_result_code_string(SPI_result));
-		if (SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not keep the plan of \"%s\"", statement->sql);
-		statement->plan = plan;
-	}
+	artery_prepare(statement);
 	code = SPI_execute_plan(statement->plan, values, nulls, read_only, limit);
 	if (code < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(code));

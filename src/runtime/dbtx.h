@@ -66,6 +66,9 @@ extern void artery_scope_enter_brief(ArteryScope *scope);
 extern uint64 artery_execute(ArteryStatement *statement, Datum *values, const char *nulls, bool read_only,
 							 long limit);
 
+/* Make the plan that artery_execute() runs, if there is none yet. */
+extern void artery_prepare(ArteryStatement *statement);
+
 /*
  * Field (1-based column) of a row of the last result. The _text, _json forms
  * allocate in the memory context that is current.
