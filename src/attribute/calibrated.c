@@ -17,7 +17,7 @@ static const double density_edges[] = {0, 2.0 / 60, 10.0 / 60, 0.5, 1, 2, 4, 8, 
 static const double bin_edges[] = {0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.99, 0.998};
 
 /* What the factory believes of a statement as long as a tenant has no labels. */
-static const double bin_prior[] = {0.9, 0.85, 0.77, 0.81, 0.91, 1, 1, 1, 1, 1};
+static const double bin_prior[] = {0.95, 0.92, 0.86, 0.88, 0.96, 1, 1, 1, 1, 1};
 
 #define ROW_WEIGHT 16.0			/* conversions that a row of priors stands for */
 #define DENSITY_WEIGHT 40.0
@@ -34,6 +34,8 @@ static const double bin_prior[] = {0.9, 0.85, 0.77, 0.81, 0.91, 1, 1, 1, 1, 1};
 #define ORGANIC_PER_MATCHED 0.7 /* a new tenant's organic rate, to that of conversions without id from clicks */
 #define LEAST_ORGANIC_SHARE 0.1 /* of the conversions from clicks */
 #define LEAST_ORGANIC 0.02		/* a day */
+#define UNLEARNT 6.0			/* organic conversions that a tenant's clicks stand for as long as no conversion is known */
+#define LEARNT_SOON 5.0		/* conversions in which that fades */
 #define HOUR_SHARE 0.9			/* of organic conversions, following the hours of clicks */
 #define SYSTEM_WEIGHT 30.0		/* organic conversions that the clicks' shares of systems stand for */
 #define LABEL_LAG_WEIGHT 0.02	/* ids are lost with time, so labels say little of lags */
@@ -350,13 +352,16 @@ organic_rate(const CalibratedState *state, const CalibratedConversion *conversio
 	double		expected = Max2(per_day(conversion->counts.window, conversion) * PRIOR_RATE * ORGANIC_PER_MATCHED,
 								LEAST_ORGANIC);
 	double		matched = 0;
+	double		unlearnt;
 	double		rate;
 	int			c;
 
 	for (c = 0; c < CALIBRATED_CLASSES; c++)
 		matched += state->matched[c] - PRIOR_CLICKS * PRIOR_RATE;
-	rate = (Max2(state->organic, LEAST_ORGANIC_SHARE * matched) + 0.8) /
-		(fading_days(conversion->days, CALIBRATED_HALF_LIFE_DAYS) + 2 / expected);
+	/* where clicks are known of many days and conversions of none, these days say nothing yet */
+	unlearnt = UNLEARNT * exp(-Max2(state->organic + matched, 0) / LEARNT_SOON);
+	rate = (Max2(state->organic, LEAST_ORGANIC_SHARE * matched) + 0.8 + unlearnt) /
+		(fading_days(conversion->days, CALIBRATED_HALF_LIFE_DAYS) + (2 + unlearnt) / expected);
 	return rate * hour_factor(state, conversion->hour) * system_factor(state, conversion->os);
 }
 

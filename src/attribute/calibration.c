@@ -31,6 +31,7 @@
 #define STALE_HOURS 6			/* by the clock of the events: history may be loaded in seconds */
 #define BUSY_SECONDS 1			/* the same where this session is at it */
 #define BUSY_CONVERSIONS 50
+#define GROWING_SHARE 0.25		/* of what has been learnt from, for as much again to be learnt from at once */
 #define WAKE_SECONDS 2			/* the worker is told of news at most this often */
 #define FOLD_BATCH 10000		/* clicks that a conversion counts along the way */
 #define KNOWN_VALUES 50000		/* kept in memory at most */
@@ -55,6 +56,19 @@ typedef struct KeptState
 } KeptState;
 
 static KeptState kept = {.tenant_id = ""};
+
+/*
+ * What this transaction's conversions taught since the state was read, so that
+ * history that comes in by one statement learns as it goes. Nobody else's
+ * business, and gone with the transaction.
+ */
+static struct
+{
+	FullTransactionId transaction;
+	char		tenant_id[NAME_LENGTH + 1];
+	int64		version;
+	CalibratedState learnt;
+} pending;
 
 /* How often a value occurred, as of counted_at. */
 typedef struct KnownValue
@@ -101,6 +115,8 @@ static void read_state(uint64 row);
 static void unpack(Datum array, CalibratedState *learnt);
 static void forget_state(const char *tenant_id);
 static bool is_stale(TimestampTz at, bool found);
+static const CalibratedState *find_pending(void);
+static double count_learnt(const CalibratedState *learnt);
 static void wake_worker(void);
 
 void
@@ -111,6 +127,7 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int 
 	double		keep;
 	double	   *number = (double *) state;
 	double	   *learnt = (double *) &kept.learnt;
+	const double *fresh;
 	int			i;
 
 	if (is_stale(at, found) && XactIsoLevel == XACT_READ_COMMITTED)
@@ -130,10 +147,11 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int 
 	*days = 0;
 	if (!found)
 		return;
+	fresh = (const double *) find_pending();
 	/* of a moment before what was learnt last, the same is held true */
 	keep = exp2(-Max(at - kept.learnt_at, 0) / (double) USECS_PER_DAY / CALIBRATED_HALF_LIFE_DAYS);
 	for (i = 0; i < CALIBRATED_NUMBERS; i++)
-		number[i] = Max(number[i] * 0.01, number[i] + learnt[i] * keep);
+		number[i] = Max(number[i] * 0.01, number[i] + learnt[i] * keep + (fresh == NULL ? 0 : fresh[i]));
 	if (kept.known_since != DT_NOBEGIN)
 		*days = (Max(at, kept.learnt_at) - kept.known_since) / (double) USECS_PER_DAY;
 }
@@ -501,14 +519,62 @@ forget_state(const char *tenant_id)
 	kept.folded_at = DT_NOBEGIN;
 }
 
-/* The worker folds within seconds; where there is none, whoever attributes does. */
+void
+artery_calibration_remember(Datum tenant_id, const CalibratedState *learnt)
+{
+	char	   *name = TextDatumGetCString(tenant_id);
+	int			i;
+
+	if (strcmp(kept.tenant_id, name) != 0)
+		return;
+	if (find_pending() == NULL)
+	{
+		memset(&pending, 0, sizeof(pending));
+		pending.transaction = GetTopFullTransactionId();
+		strlcpy(pending.tenant_id, name, sizeof(pending.tenant_id));
+		pending.version = kept.version;
+	}
+	for (i = 0; i < CALIBRATED_NUMBERS; i++)
+		((double *) &pending.learnt)[i] += ((const double *) learnt)[i];
+}
+
+/* Not of another transaction or tenant; nor, for it may be folded by now, of another version of the state. */
+static const CalibratedState *
+find_pending(void)
+{
+	if (!FullTransactionIdEquals(pending.transaction, GetTopFullTransactionIdIfAny()) ||
+		pending.version != kept.version || strcmp(pending.tenant_id, kept.tenant_id) != 0)
+		return NULL;
+	return &pending.learnt;
+}
+
+/* How many conversions were learnt from, about. */
+static double
+count_learnt(const CalibratedState *learnt)
+{
+	double		sum = learnt->organic;
+	int			i;
+
+	for (i = 0; i < CALIBRATED_CLASSES; i++)
+		sum += learnt->matched[i];
+	for (i = 0; i < CALIBRATED_BINS; i++)
+		sum += learnt->bin_count[i];
+	return sum;
+}
+
+/*
+ * The worker folds within seconds; where there is none, whoever attributes does.
+ * A tenant of whom little is known learns faster, for its history may come in
+ * within a second.
+ */
 static bool
 is_stale(TimestampTz at, bool found)
 {
 	int64		age = artery_clock_wall() - kept.folded_at;
 
 	return !found || at > kept.learnt_at + STALE_HOURS * USECS_PER_HOUR || age > STALE_SECONDS * USECS_PER_SEC ||
-		(kept.conversions >= BUSY_CONVERSIONS && age > BUSY_SECONDS * USECS_PER_SEC);
+		(kept.conversions >= BUSY_CONVERSIONS && (age > BUSY_SECONDS * USECS_PER_SEC ||
+												  kept.conversions > GROWING_SHARE * count_learnt(&kept.learnt)));
 }
 
 static void

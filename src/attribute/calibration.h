@@ -28,6 +28,9 @@ extern void artery_calibration_load(Datum tenant_id, TimestampTz at, const int64
 /* The counts alone, of the state loaded last. */
 extern void artery_calibration_count(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts);
 
+/* What a conversion of this transaction taught, for those after it; folding brings it to everybody. */
+extern void artery_calibration_remember(Datum tenant_id, const CalibratedState *learnt);
+
 /* The learnt numbers that are not 0, as arrays for attribution_delta. */
 extern void artery_calibration_pack(const CalibratedState *learnt, Datum *positions, Datum *amounts);
 

@@ -147,6 +147,7 @@ artery_posterior_search(const ArteryTenant *tenant, const Datum *values, const b
 	if (posterior->verdict.best >= 0)
 		posterior->best_click_id = weighing->clicks[posterior->verdict.best].click.click_id;
 	learn(weighing, attribution, since, posterior);
+	artery_calibration_remember(values[CONVERSION_TENANT_ID], &posterior->learnt);
 	artery_verdict_answer(tenant, weighing, posterior, attribution);
 	return posterior;
 }

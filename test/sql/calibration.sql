@@ -132,3 +132,11 @@ SELECT count(*) > 100 AS many, count(*) FILTER (WHERE abs(a.amount - b.amount) <
 SELECT count(*), count(*) FILTER (WHERE was_right) > 50 AS right FROM artery.conversion_trace WHERE tenant_id = 'cal_c' AND by_id;
 SELECT artery.fold_attribution_state('cal_c') AS nothing_new;
 SELECT artery.fold_attribution_state('no such tenant');
+
+-- History by one statement learns as it goes: of conversions that are alike in all, later ones are stated otherwise.
+SELECT artery.add_tenant('cal_d');
+INSERT INTO artery.click_tracking (tenant_id, ad_id, ip_address, os, browser, screen_width, timezone, click_id, click_timestamp)
+SELECT 'cal_d', 'ad', ('198.18.' || n || '.1')::inet, 'Android', 'Chrome', n, 'UTC', 'd' || n, '2025-06-01 10:00' FROM generate_series(1, 30) n;
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_timestamp, ip_address, os, browser, screen_width, timezone)
+SELECT 'cal_d', 'd' || n, 'lead', '2025-06-01 11:00', ('198.18.' || n || '.1')::inet, 'Android', 'Chrome', n, 'UTC' FROM generate_series(1, 30) n;
+SELECT count(*), count(DISTINCT no_click) > 20 AS learnt FROM artery.conversion_trace WHERE tenant_id = 'cal_d';
