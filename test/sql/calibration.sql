@@ -140,3 +140,12 @@ SELECT 'cal_d', 'ad', ('198.18.' || n || '.1')::inet, 'Android', 'Chrome', n, 'U
 INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_timestamp, ip_address, os, browser, screen_width, timezone)
 SELECT 'cal_d', 'd' || n, 'lead', '2025-06-01 11:00', ('198.18.' || n || '.1')::inet, 'Android', 'Chrome', n, 'UTC' FROM generate_series(1, 30) n;
 SELECT count(*), count(DISTINCT no_click) > 20 AS learnt FROM artery.conversion_trace WHERE tenant_id = 'cal_d';
+
+-- IPv6: one /64 is one address, for its other half changes by the day; another /64 is not.
+SELECT artery.add_tenant('cal_e');
+INSERT INTO artery.click_tracking (tenant_id, ad_id, ip_address, os, browser, screen_width, timezone, click_id, click_timestamp) VALUES
+    ('cal_e', 'ad', '2001:db8:1:2::a', 'iOS', 'Safari', 1170, 'UTC', 'home', '2025-06-10 10:00'),
+    ('cal_e', 'ad', '2001:db8:9:9::b', 'iOS', 'Safari', 1170, 'UTC', 'elsewhere', '2025-06-10 10:10');
+SELECT attributed_click_id FROM artery.attribute_conversion('cal_e', 'e1', 'lead', conversion_timestamp => '2025-06-10 11:00',
+    ip_address => '2001:db8:1:2:3:4:5:6', os => 'iOS', browser => 'Safari', screen_width => 1170, timezone => 'UTC');
+SELECT click_id, network FROM artery.explain_attribution('cal_e', 'e1') WHERE rank IN (1, 2) ORDER BY rank;
