@@ -11,6 +11,7 @@
 #   COPY_ROWS (200000)   rows of a COPY
 #   DAY_ROWS (1000000)   clicks of the day that expires
 #   ROUNDS (5), SECONDS_PER_RUN (2)
+#   SHARED_BUFFERS (4GB)  of the server; should hold the clicks of 8 days, which of 10 million in 30 days are 2.5 GB
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 ROUNDS=${ROUNDS:-5}
@@ -73,11 +74,12 @@ load() {
     sql -c 'VACUUM ANALYZE artery.click_tracking' -c CHECKPOINT
 }
 
-# Bring into memory what statements of the present look at: the disk is not what is measured.
+# Bring into the server's buffers what statements of the present look at: neither
+# the disk is measured nor how pages are copied from the system's memory.
 warm() {
     sql >/dev/null <<'SQL'
 WITH young AS (SELECT p.partition FROM artery.click_partitions() p WHERE p.until > now() - interval '8 days')
-SELECT sum(pg_prewarm(r, 'read')) FROM (
+SELECT sum(pg_prewarm(r)) FROM (
     SELECT partition AS r FROM young
     UNION ALL SELECT x.indexrelid FROM young y JOIN pg_index x ON x.indrelid = y.partition
     UNION ALL VALUES ('artery.attribution_value'::regclass), ('artery.attribution_value_pkey')) a;
