@@ -88,7 +88,8 @@ static struct Tuning
 	{"spread", offsetof(DelayedOptions, spread), NAN},
 	{"horizon", offsetof(DelayedOptions, horizon), NAN},
 	{"response", offsetof(DelayedOptions, response), NAN},
-	{"floor", offsetof(DelayedOptions, floor), NAN}
+	{"floor", offsetof(DelayedOptions, floor), NAN},
+	{"caution", offsetof(DelayedOptions, caution), NAN}
 };
 
 static double run(const MarketAccount *account, Policy policy, const DelayedOptions *options, int number);
@@ -360,12 +361,13 @@ static void mean(DelayedOptions *o) { o->draws = 0; }
 static void winner(DelayedOptions *o) { o->draws = 1; o->gamma = 0.99; }
 static void true_gamma(DelayedOptions *o) { o->gamma = 0.85; }
 static void no_horizon(DelayedOptions *o) { o->horizon = 0; }
+static void no_caution(DelayedOptions *o) { o->caution = 0; }
 static void none(DelayedOptions *o) { }
 
 static const Ablation ablations[] = {
 	{"delayed", none}, {"without the delay", no_delay}, {"without pooling", no_pooling}, {"without wear", no_wear},
 	{"half-life 7, no wear", page_window}, {"one draw", one_draw}, {"16 draws", page_draws},
-	{"draws as wide as the doubt", no_horizon}, {"posterior mean", mean}, {"winner takes all", winner}, {"gamma as it is (.85)", true_gamma}
+	{"draws as wide as the doubt", no_horizon}, {"without caution", no_caution}, {"posterior mean", mean}, {"winner takes all", winner}, {"gamma as it is (.85)", true_gamma}
 };
 
 static void

@@ -12,8 +12,10 @@
 
 #include "utils/palloc.h"
 
+#include "decide/best.h"
 #include "decide/delayed.h"
 #include "decide/dna.h"
+#include "decide/hedge.h"
 #include "decide/pooling.h"
 
 #define TYPICAL_CTR 0.01
@@ -21,7 +23,11 @@
 /* A tenth of a normal distribution lies this many standard deviations above its mean. */
 #define TENTH 1.2815515655446004
 
-#define BEST_CELLS 96
+/* Of how many ads the expected spread between ads is worth, and then what all hops together say of it for each. */
+#define EXPECTED_ADS 6.0
+#define COMMON_ADS 12.0
+#define SPREAD_STEPS 3
+#define LEAST_SPREAD 0.1
 
 /* Successes a and failures b of one factor of one ad, the prior's included; for a CTR b is all impressions. */
 typedef struct Evidence
@@ -50,21 +56,25 @@ typedef struct Decision
 
 static void *allocate(Size count, Size size);
 static Evidence *evidence_of(const Decision *decision, int ad);
+static double equal_share(const Decision *decision, int ad);
 static void fit_response(Decision *decision);
 static void fit_wear(Decision *decision);
 static void fit_ctr(Decision *decision, DelayedScore *scores);
-static void fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior, DelayedScore *scores);
+static void learn_delay(Decision *decision, int hop, const DelayedHopPrior *prior);
+static double learn_spread(Decision *decision, const DelayedHopPrior *priors);
+static void count_hop(Decision *decision, int hop);
+static void fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior, double spread, DelayedScore *scores);
 static void take_dna(Decision *decision, DelayedScore *scores);
 static void keep_dna(const Decision *decision, int place, DelayedScore *scores);
 static void summarize(Decision *decision, DelayedScore *scores);
 static void find_best(const Decision *decision, DelayedScore *scores);
 static void share_by_mean(const Decision *decision, DelayedScore *scores);
 static void share_by_draws(const Decision *decision, DelayedScore *scores);
+static void hedge(const Decision *decision, DelayedScore *scores);
 static void weigh_doubt(const Decision *decision);
 static double draw_value(const Decision *decision, int ad);
 static void mix_values(const Decision *decision, double *log_value, double largest);
 static void add_shares(const Decision *decision, double *log_value, double weight, DelayedScore *scores);
-static double below(double x, double middle, double width);
 static double digamma(double x);
 static double trigamma(double x);
 
@@ -73,11 +83,12 @@ artery_delayed_defaults(DelayedOptions *options, int count)
 {
 	options->half_life = 14;
 	options->gamma = 0.8;
-	options->spread = 0.45;
+	options->spread = 0.5;
 	options->response = 1;
 	options->horizon = 60;
 	options->draws = Min(Max(1024 / Max(count, 1), 16), 64);
 	options->floor = 0.01;
+	options->caution = 1.2;
 	options->groups = 0;
 	options->delays = true;
 	options->wear = true;
@@ -96,6 +107,7 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 		.evidence = allocate(count, (hops + 1) * sizeof(Evidence)),
 		.mix = options->groups > 0 ? allocate(options->groups, sizeof(double)) : NULL
 	};
+	double		spread;
 	int			i;
 
 	take_dna(&decision, scores);
@@ -103,11 +115,14 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 	fit_wear(&decision);
 	fit_ctr(&decision, scores);
 	for (i = 0; i < hops; i++)
-		fit_hop(&decision, i, &priors[i], scores);
+		learn_delay(&decision, i, &priors[i]);
+	spread = learn_spread(&decision, priors);
+	for (i = 0; i < hops; i++)
+		fit_hop(&decision, i, &priors[i], spread, scores);
 	summarize(&decision, scores);
 	find_best(&decision, scores);
 	for (i = 0; i < count; i++)
-		scores[i].share = options->groups > 0 ? options->floor * ads[i].part / options->groups : options->floor / count;
+		scores[i].share = options->floor * equal_share(&decision, i);
 	if (options->draws > 0)
 	{
 		weigh_doubt(&decision);
@@ -115,6 +130,8 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 	}
 	else
 		share_by_mean(&decision, scores);
+	if (options->caution > 0)
+		hedge(&decision, scores);
 	if (decision.pool.dna != NULL)
 		pfree(decision.pool.dna);
 	if (decision.mix != NULL)
@@ -140,6 +157,13 @@ static inline double
 typical_rate(const Decision *decision, int ad)
 {
 	return decision->pool.rate * artery_pool_factor(&decision->pool, ad);
+}
+
+/* Its share were the budget split evenly. */
+static double
+equal_share(const Decision *decision, int ad)
+{
+	return decision->options->groups > 0 ? decision->ads[ad].part / decision->options->groups : 1.0 / decision->count;
 }
 
 /*
@@ -205,7 +229,7 @@ fit_ctr(Decision *decision, DelayedScore *scores)
 		decision->successes[i] = decision->ads[i].exposure.clicks;
 		decision->trials[i] = decision->ads[i].exposure.impressions;
 	}
-	artery_pool_fit(&decision->pool, TYPICAL_CTR, decision->options->spread);
+	artery_pool_fit(&decision->pool, TYPICAL_CTR, decision->options->spread, EXPECTED_ADS);
 	decision->account->ctr = decision->pool.rate;
 	keep_dna(decision, 0, scores);
 	for (i = 0; i < decision->count; i++)
@@ -218,26 +242,72 @@ fit_ctr(Decision *decision, DelayedScore *scores)
 }
 
 static void
-fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior, DelayedScore *scores)
+learn_delay(Decision *decision, int hop, const DelayedHopPrior *prior)
 {
 	Hop			pooled = {0};
-	double		delay = 0;
 	int			i;
 
-	if (decision->options->delays)
+	decision->account->delay[hop] = 0;
+	if (!decision->options->delays)
+		return;
+	for (i = 0; i < decision->count; i++)
+		artery_hop_add(&pooled, &decision->ads[i].hops[hop]);
+	decision->account->delay[hop] = artery_hop_delay(&pooled, prior->delay);
+}
+
+/*
+ * How far ads differ in a hop, as all hops tell together: few deals reach the
+ * later ones, which say little of it by themselves, and ads that differ little early on
+ * seldom differ much later. CTRs are about creatives rather, and stay out of it.
+ */
+static double
+learn_spread(Decision *decision, const DelayedHopPrior *priors)
+{
+	double		expected = decision->options->spread * decision->options->spread;
+	double		variance = expected;
+	int			step;
+	int			hop;
+
+	if (expected <= 0)
+		return 0;
+	for (step = 0; step < SPREAD_STEPS; step++)
 	{
-		for (i = 0; i < decision->count; i++)
-			artery_hop_add(&pooled, &decision->ads[i].hops[hop]);
-		delay = artery_hop_delay(&pooled, prior->delay);
+		double		moment = EXPECTED_ADS * expected;
+		double		weights = EXPECTED_ADS;
+
+		for (hop = 0; hop < decision->hops; hop++)
+		{
+			count_hop(decision, hop);
+			artery_pool_fit(&decision->pool, priors[hop].rate, sqrt(variance), POOL_HELD);
+			moment += decision->pool.moment;
+			weights += decision->pool.weights;
+		}
+		variance = Max(moment / weights, LEAST_SPREAD * LEAST_SPREAD);
 	}
+	return sqrt(variance);
+}
+
+/* What pool is told of a hop. */
+static void
+count_hop(Decision *decision, int hop)
+{
+	int			i;
+
 	for (i = 0; i < decision->count; i++)
 	{
 		decision->successes[i] = decision->ads[i].hops[hop].reached;
-		decision->trials[i] = artery_hop_trials(&decision->ads[i].hops[hop], delay);
+		decision->trials[i] = artery_hop_trials(&decision->ads[i].hops[hop], decision->account->delay[hop]);
 	}
-	artery_pool_fit(&decision->pool, prior->rate, decision->options->spread);
+}
+
+static void
+fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior, double spread, DelayedScore *scores)
+{
+	int			i;
+
+	count_hop(decision, hop);
+	artery_pool_fit(&decision->pool, prior->rate, spread, COMMON_ADS);
 	decision->account->rate[hop] = decision->pool.rate;
-	decision->account->delay[hop] = delay;
 	keep_dna(decision, hop + 1, scores);
 	for (i = 0; i < decision->count; i++)
 	{
@@ -327,50 +397,14 @@ summarize(Decision *decision, DelayedScore *scores)
 	}
 }
 
-/*
- * Probability of being the best, by adding up over cells of log value: that
- * this ad is in the cell and all others are below it.
- */
 static void
 find_best(const Decision *decision, DelayedScore *scores)
 {
-	double		floor_at = -INFINITY;
-	double		top = -INFINITY;
-	double		all_below[BEST_CELLS];
-	double		sum = 0;
-	double		step;
-	int			cell;
 	int			i;
 
+	artery_best_chances(decision->middle, decision->width, decision->count, decision->successes);
 	for (i = 0; i < decision->count; i++)
-	{
-		floor_at = Max(floor_at, decision->middle[i] - 4 * decision->width[i]);
-		top = Max(top, decision->middle[i] + 4 * decision->width[i]);
-		scores[i].best = 0;
-	}
-	step = (top - floor_at) / BEST_CELLS;
-	for (cell = 0; cell < BEST_CELLS; cell++)
-	{
-		all_below[cell] = 0;
-		for (i = 0; i < decision->count; i++)
-			all_below[cell] += log(below(floor_at + (cell + 0.5) * step, decision->middle[i], decision->width[i]));
-	}
-	for (i = 0; i < decision->count; i++)
-	{
-		double		before = below(floor_at, decision->middle[i], decision->width[i]);
-
-		for (cell = 0; cell < BEST_CELLS; cell++)
-		{
-			double		own = below(floor_at + (cell + 0.5) * step, decision->middle[i], decision->width[i]);
-			double		after = below(floor_at + (cell + 1) * step, decision->middle[i], decision->width[i]);
-
-			scores[i].best += (after - before) * exp(all_below[cell] - log(own));
-			before = after;
-		}
-		sum += scores[i].best;
-	}
-	for (i = 0; i < decision->count; i++)
-		scores[i].best = sum > 0 ? scores[i].best / sum : 1.0 / decision->count;
+		scores[i].best = decision->successes[i];
 }
 
 static void
@@ -402,6 +436,25 @@ share_by_draws(const Decision *decision, DelayedScore *scores)
 		}
 		add_shares(decision, decision->successes, (1 - decision->options->floor) / decision->options->draws, scores);
 	}
+}
+
+/* Go as far from the equal split as is likely to pay. */
+static void
+hedge(const Decision *decision, DelayedScore *scores)
+{
+	HedgeAd    *ads = allocate(decision->count, sizeof(HedgeAd));
+	double		delay = 0;
+	double		part;
+	int			i;
+
+	for (i = 0; i < decision->hops; i++)
+		delay += decision->account->delay[i];
+	for (i = 0; i < decision->count; i++)
+		ads[i] = (HedgeAd) {scores[i].share, equal_share(decision, i), scores[i].mean, decision->width[i]};
+	part = artery_hedge_part(ads, decision->count, decision->options->gamma, decision->options->caution, delay);
+	for (i = 0; i < decision->count; i++)
+		scores[i].share = (1 - part) * ads[i].equal + part * scores[i].share;
+	pfree(ads);
 }
 
 /*
@@ -512,13 +565,6 @@ mix_values(const Decision *decision, double *log_value, double largest)
 		decision->mix[decision->ads[i].group] += decision->ads[i].part * exp(log_value[i] - largest);
 	for (i = 0; i < decision->count; i++)
 		log_value[i] = largest + log(decision->mix[decision->ads[i].group]);
-}
-
-/* Normal distribution function, kept above 0 for its logarithm. */
-static double
-below(double x, double middle, double width)
-{
-	return Max(0.5 * erfc((middle - x) / (width * M_SQRT2)), 1e-300);
 }
 
 /* Derivative of log Gamma, x > 0: recurrence to 8, then the asymptotic series. */

@@ -38,6 +38,7 @@ typedef struct DelayedOptions
 	int			draws;			/* 0: the posterior mean decides */
 	double		horizon;		/* days in which what is learnt must pay; 0: doubt counts in full */
 	double		floor;			/* least share of all ads together */
+	double		caution;		/* standard deviations of the gain over the equal split taken off it where deals take long; 0: none */
 	bool		delays;			/* count by age; else every entry is a trial */
 	bool		wear;			/* correct for falling CTR */
 	int			groups;			/* of ads that share a budget; 0: every ad has its own */

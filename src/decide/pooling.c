@@ -5,7 +5,7 @@
  * Rates differ by factors, so their spread is sought on the scale of log odds,
  * where a rate r is about (r - rate) / q from the typical one, q = rate (1 - rate), with
  * sampling variance 1 / (n q). The spread is by moments, every ad weighted by how
- * much of its distance is not chance; the expected spread counts as SPREAD_ADS more
+ * much of its distance is not chance; the expected spread counts as some more
  * ads. An ad's trials count for the typical rate up to the strength, so that
  * the ad with most of the money is not all there is.
  *
@@ -18,17 +18,15 @@
 
 #include "decide/pooling.h"
 
-/* The expected spread between ads counts as much as this many ads. */
-#define SPREAD_ADS 6.0
 #define POOLING_STEPS 4
 #define LARGEST_SPREAD 2.0
 
 static double typical_rate(const Pool *pool, double prior_rate);
-static double between_variance(const Pool *pool, double variance, double expected);
+static double between_variance(Pool *pool, double variance, double expected, double expected_ads);
 static void learn_dna(Pool *pool, double variance);
 
 void
-artery_pool_fit(Pool *pool, double prior_rate, double spread)
+artery_pool_fit(Pool *pool, double prior_rate, double spread, double spread_ads)
 {
 	double		expected = spread * spread;
 	double		variance = expected;
@@ -42,7 +40,7 @@ artery_pool_fit(Pool *pool, double prior_rate, double spread)
 	for (step = 0; step < POOLING_STEPS; step++)
 	{
 		pool->rate = typical_rate(pool, prior_rate);
-		variance = between_variance(pool, variance, expected);
+		variance = between_variance(pool, variance, expected, spread_ads);
 		pool->strength = 1 / (variance * pool->rate * (1 - pool->rate));
 		if (pool->dna != NULL)
 			learn_dna(pool, variance);
@@ -69,13 +67,12 @@ typical_rate(const Pool *pool, double prior_rate)
 }
 
 static double
-between_variance(const Pool *pool, double variance, double expected)
+between_variance(Pool *pool, double variance, double expected, double expected_ads)
 {
 	double		q = pool->rate * (1 - pool->rate);
-	double		moment = 0;
-	double		weights = 0;
 	int			i;
 
+	pool->moment = pool->weights = 0;
 	for (i = 0; i < pool->count; i++)
 	{
 		double		trials = pool->trials[i] * artery_pool_factor(pool, i);
@@ -86,10 +83,10 @@ between_variance(const Pool *pool, double variance, double expected)
 		if (trials <= 0)
 			continue;
 		distance = (pool->successes[i] / trials - pool->rate) / q;
-		moment += weight * weight * (distance * distance - noise);
-		weights += weight * weight;
+		pool->moment += weight * weight * (distance * distance - noise);
+		pool->weights += weight * weight;
 	}
-	variance = (SPREAD_ADS * expected + Max(moment, 0)) / (SPREAD_ADS + weights);
+	variance = (expected_ads * expected + Max(pool->moment, 0)) / (expected_ads + pool->weights);
 	return Min(variance, LARGEST_SPREAD * LARGEST_SPREAD);
 }
 

@@ -22,15 +22,19 @@ typedef struct Pool
 	/* what is learnt */
 	double		rate;			/* of the typical ad */
 	double		strength;		/* so many trials of an ad weigh as much as what is typical */
+	double		moment;			/* what the ads say of the variance of log odds between them: a sum */
+	double		weights;		/* over so many of them */
 	DnaFit		fit;
 	double	   *factor;			/* with scores, room for count: what each ad's does to its typical rate */
 } Pool;
 
 /*
  * Fit rate, strength and what scores tell. prior_rate counts as half a success;
- * spread is the expected standard deviation of log odds between ads, 0 for no pooling.
+ * spread is the expected standard deviation of log odds between ads, 0 for no pooling,
+ * and counts as that many ads: POOL_HELD to take it as given.
  */
-extern void artery_pool_fit(Pool *pool, double prior_rate, double spread);
+#define POOL_HELD 1e9
+extern void artery_pool_fit(Pool *pool, double prior_rate, double spread, double spread_ads);
 
 /* By what factor an ad's DNA makes its typical rate differ from the typical ad's. */
 static inline double

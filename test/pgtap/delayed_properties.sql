@@ -58,7 +58,7 @@ SELECT is_empty($$
       JOIN decided d ON d.k = m.k AND d.ad_id = s.ad_id
      WHERE d.recommended_budget <> s.recommended_budget OR d.metrics <> s.metrics OR d.confidence <> s.confidence $$,
     'neither order nor repetition changes anything');
-SELECT ok(count(DISTINCT s.recommended_budget) > 5, 'another seed, another draw')
+SELECT ok(count(DISTINCT (s.metrics -> 'share')) > 5, 'another seed, another draw')
   FROM generate_series(1, 10) seed CROSS JOIN LATERAL artery.select_budget((SELECT states FROM made WHERE k = 39), 1000, seed => seed) s
  WHERE s.ad_id = 'ad 2';
 
@@ -69,6 +69,27 @@ SELECT is_empty($$
       JOIN decided d ON d.k = m.k AND d.ad_id = s.ad_id
      WHERE s.ad_id = 'ad 1' AND (s.metrics -> 'value_mean')::float8 <= (d.metrics -> 'value_mean')::float8 $$,
     'wins are worth something');
+-- Six ads differ in their enquiries by as much as is said; of 20 each of the first two won 10 and 4.
+CREATE FUNCTION pg_temp.worth_of_wins(differ float8) RETURNS float8 LANGUAGE sql AS $$
+    SELECT max((s.metrics -> 'value_mean')::float8) FILTER (WHERE s.ad_id = 'ad 1')
+           / max((s.metrics -> 'value_mean')::float8) FILTER (WHERE s.ad_id = 'ad 2')
+      FROM artery.select_budget((SELECT jsonb_agg(jsonb_build_object('ad_id', 'ad ' || j, 'impressions', 1e6, 'clicks', 20000, 'spend', 5000,
+               'pipeline_value', 0, 'age_hours', 2000, 'won_value', 100,
+               'stages', jsonb_build_array(jsonb_build_array('lead', CASE WHEN j < 3 THEN 20 ELSE round(20 * differ ^ (-1) ^ j) END),
+                   jsonb_build_array('won', CASE j WHEN 1 THEN 10 WHEN 2 THEN 4 ELSE round(7 * differ ^ (-1) ^ j) END)))) FROM generate_series(1, 6) j), 1000, seed => 1) s $$;
+SELECT cmp_ok(pg_temp.worth_of_wins(5), '>', pg_temp.worth_of_wins(1) * 1.02, 'where ads differ early in the funnel, a difference later is believed more');
+
+-- The same counts, deals that take so many days: the share of the ad that won more.
+CREATE FUNCTION pg_temp.share_of_better(days float8) RETURNS float8 LANGUAGE sql AS $$
+    SELECT (s.metrics -> 'share')::float8
+      FROM artery.select_budget((SELECT jsonb_agg(jsonb_build_object('ad_id', 'ad ' || j, 'impressions', 1e6, 'clicks', 20000, 'spend', 5000,
+               'pipeline_value', 0, 'age_hours', 2000, 'won_value', 100, 'stages', jsonb_build_array(jsonb_build_array('won', won)),
+               'hops', jsonb_build_array(jsonb_build_object('entered', 20000, 'reached', won, 'duration', won * days))))
+          FROM (SELECT j, CASE j WHEN 1 THEN 9 ELSE 6 END AS won FROM generate_series(1, 4) j) x), 1000, seed => 1) s WHERE s.ad_id = 'ad 1' $$;
+SELECT cmp_ok(pg_temp.share_of_better(60), '<', pg_temp.share_of_better(0.1) - 0.01,
+    'where a mistake would go unnoticed for long, less is staked on a small lead');
+SELECT cmp_ok(pg_temp.share_of_better(60), '>', 0.3::float8, 'but it is followed');
+
 -- Numbers at the ends of what is accepted are decided on too.
 SELECT is((SELECT sum(recommended_budget) FROM artery.select_budget(jsonb_build_array(
     '{"ad_id": "a", "impressions": 0, "clicks": 0, "spend": 0, "pipeline_value": 0, "age_hours": 0, "stages": [["won", 0]], "won_value": 0}'::jsonb,

@@ -61,7 +61,7 @@ UPDATE artery.budget_owner SET learning_status = 'LEARNING' WHERE tenant_id = 'b
 SELECT * FROM decided(500) WHERE owner LIKE 's_' AND owner <> 's4' ORDER BY 1;
 SELECT sum(budget) FROM decided(500);
 SELECT budget_owner_id, pinned, paused, learning FROM artery.v_owner_constraints WHERE tenant_id = 'bounds' ORDER BY 1;
-SELECT ad_id, substring(reason FROM 'Its budget is left.*') AS reason FROM artery.allocate_budget('bounds', 500, 7, '2024-03-10 00:00+00') WHERE budget_owner_id = 's1' ORDER BY 1;
+SELECT ad_id, substring(reason FROM 'Its budget is left.*') AS reason FROM artery.allocate_budget('bounds', 600, 7, '2024-03-10 00:00+00') WHERE budget_owner_id = 's1' ORDER BY 1;
 SELECT DISTINCT target_id FROM artery.ad_change WHERE tenant_id = 'bounds' AND run_id = (SELECT max(run_id) FROM artery.allocation_run WHERE tenant_id = 'bounds') ORDER BY 1;
 -- by the same token a paused campaign holds its ad sets, and learning is not held where the tenant says so
 SELECT artery.pause_owner('bounds', 'c2', 'ben');
