@@ -40,7 +40,8 @@ CREATE FUNCTION pg_temp.counted() RETURNS text LANGUAGE sql AS $$
            FROM artery.deal WHERE tenant_id = 'erasure'),
         (SELECT string_agg(format('%s %s %s %s %s', conversion_id, conversion_value, ad_id, attribution_method, attribution_confidence), ',' ORDER BY conversion_id)
            FROM artery.conversion_tracking WHERE tenant_id = 'erasure'),
-        (SELECT string_agg(v::text, ',' ORDER BY v::text) FROM artery.v_ad_credit v WHERE tenant_id = 'erasure'),
+        (SELECT string_agg(format('%s %s %s %s', ad_id, day, round(credit::numeric, 9), round(credit_without_id::numeric, 9)), ',' ORDER BY ad_id, day)
+           FROM artery.v_ad_credit WHERE tenant_id = 'erasure'),
         (SELECT string_agg(format('%s %s %s %s %s', click_id, ad_id, campaign_id, utm_source, click_timestamp), ',' ORDER BY click_id)
            FROM artery.click_tracking WHERE tenant_id = 'erasure'),
         (SELECT r::text FROM artery.ad_roas('erasure', 'ad_1') r))
