@@ -16,12 +16,10 @@
 #include "capture/device.h"
 #include "capture/salt.h"
 #include "capture/sighting.h"
+#include "runtime/stable_hash.h"
 
 static bool is_in_app(SightingBrowser browser);
 static bool is_name(Datum value, const char *name);
-static int64 hash_text(int64 seed, Datum value);
-static int64 hash_bytes_of(int64 seed, const void *bytes, int length);
-static int64 hash_number(int64 seed, int64 number);
 static int64 hardware_key(const SightingColumns *columns, const Datum *values, const bool *nulls, SightingOs os);
 
 void
@@ -60,7 +58,7 @@ artery_sighting_read(const SightingColumns *columns, const Datum *values, const 
 	{
 		sighting->hash = artery_sighting_hash_key(values[columns->fingerprint_hash]);
 		if (agent != NULL)
-			sighting->agent = hash_text(hash_number(4, sighting->hash), values[columns->user_agent]);
+			sighting->agent = artery_stable_hash_text(artery_stable_hash_number(4, sighting->hash), values[columns->user_agent]);
 	}
 }
 
@@ -94,7 +92,7 @@ artery_sighting_address_key(Datum address)
 	inet	   *ip = DatumGetInetPP(address);
 
 	/* of IPv6 the /64: the rest of it changes by the day, and differs between the devices of a home */
-	return hash_bytes_of(1, ip_addr(ip), ip_family(ip) == PGSQL_AF_INET ? 4 : 8);
+	return artery_stable_hash(1, ip_addr(ip), ip_family(ip) == PGSQL_AF_INET ? 4 : 8);
 }
 
 int64
@@ -102,29 +100,29 @@ artery_sighting_block_key(Datum address)
 {
 	inet	   *ip = DatumGetInetPP(address);
 
-	return hash_bytes_of(2, ip_addr(ip), ip_family(ip) == PGSQL_AF_INET ? 3 : 6);
+	return artery_stable_hash(2, ip_addr(ip), ip_family(ip) == PGSQL_AF_INET ? 3 : 6);
 }
 
 int64
 artery_sighting_hash_key(Datum hash)
 {
-	return hash_text(3, hash);
+	return artery_stable_hash_text(3, hash);
 }
 
 /* Needs a screen or a time zone: the system alone is no device. */
 static int64
 hardware_key(const SightingColumns *columns, const Datum *values, const bool *nulls, SightingOs os)
 {
-	int64		key = hash_number(5, os);
+	int64		key = artery_stable_hash_number(5, os);
 
 	if (nulls[columns->screen_width] && nulls[columns->timezone] && nulls[columns->timezone_offset])
 		return 0;
-	key = hash_number(key, nulls[columns->screen_width] ? 0 : DatumGetInt32(values[columns->screen_width]));
-	key = hash_number(key, nulls[columns->screen_height] ? 0 : DatumGetInt32(values[columns->screen_height]));
+	key = artery_stable_hash_number(key, nulls[columns->screen_width] ? 0 : DatumGetInt32(values[columns->screen_width]));
+	key = artery_stable_hash_number(key, nulls[columns->screen_height] ? 0 : DatumGetInt32(values[columns->screen_height]));
 	/* the zone says more than its offset, which changes with summer time */
 	if (!nulls[columns->timezone])
-		return hash_text(key, values[columns->timezone]);
-	return hash_number(key, nulls[columns->timezone_offset] ? 0 : DatumGetInt32(values[columns->timezone_offset]));
+		return artery_stable_hash_text(key, values[columns->timezone]);
+	return artery_stable_hash_number(key, nulls[columns->timezone_offset] ? 0 : DatumGetInt32(values[columns->timezone_offset]));
 }
 
 static bool
@@ -140,38 +138,4 @@ is_name(Datum value, const char *name)
 	Size		length = strlen(name);
 
 	return VARSIZE_ANY_EXHDR(given) == length && memcmp(VARDATA_ANY(given), name, length) == 0;
-}
-
-static int64
-hash_text(int64 seed, Datum value)
-{
-	text	   *given = DatumGetTextPP(value);
-
-	return hash_bytes_of(seed, VARDATA_ANY(given), VARSIZE_ANY_EXHDR(given));
-}
-
-/* FNV-1a with a closing mix; never 0. */
-static int64
-hash_bytes_of(int64 seed, const void *bytes, int length)
-{
-	const unsigned char *byte = bytes;
-	uint64		hash = UINT64CONST(0xcbf29ce484222325) ^ (uint64) seed * UINT64CONST(0x9e3779b97f4a7c15);
-	int			i;
-
-	for (i = 0; i < length; i++)
-		hash = (hash ^ byte[i]) * UINT64CONST(0x100000001b3);
-	hash = (hash ^ (hash >> 32)) * UINT64CONST(0xd6e8feb86659fd93);
-	hash ^= hash >> 32;
-	return hash == 0 ? 1 : (int64) hash;
-}
-
-static int64
-hash_number(int64 seed, int64 number)
-{
-	uint64		hash = (uint64) seed * UINT64CONST(0x9e3779b97f4a7c15) ^ (uint64) number;
-
-	hash = (hash ^ (hash >> 29)) * UINT64CONST(0xbf58476d1ce4e5b9);
-	hash = (hash ^ (hash >> 32)) * UINT64CONST(0xd6e8feb86659fd93);
-	hash ^= hash >> 32;
-	return hash == 0 ? 1 : (int64) hash;
 }
