@@ -17,7 +17,10 @@ enum
 };
 
 #define RANGES 3				/* of the keys, those that candidates come from */
-#define RANGE_LIMIT 16
+/* As in src/attribute/posterior.c. */
+#define ADDRESS_LIMIT 8
+#define FINGERPRINT_LIMIT 6
+#define HARDWARE_LIMIT 4
 #define WINDOW_DAYS 7.0
 #define LN_2 0.69314718055994531
 
@@ -230,7 +233,7 @@ add_candidate(Memory *memory, int index)
 
 /* The newest clicks of a value; returns how many hours back they are all there. */
 static double
-read_range(Memory *memory, const Conversion *conversion, int kind)
+read_range(Memory *memory, const Conversion *conversion, int kind, int limit)
 {
 	const Click *clicks = memory->market->clicks;
 	int			index = slot_of(memory, key_of(&conversion->sight, kind))->head - 1;
@@ -243,7 +246,7 @@ read_range(Memory *memory, const Conversion *conversion, int kind)
 		if (age > WINDOW_DAYS)
 			break;
 		add_candidate(memory, index);
-		if (++taken == RANGE_LIMIT)
+		if (++taken == limit)
 			return age * 24;
 	}
 	return WINDOW_DAYS * 24;
@@ -311,9 +314,9 @@ memory_weigh(Memory *memory, const Conversion *conversion)
 
 	describe(memory, conversion);
 	memory->count = 0;
-	(void) read_range(memory, conversion, KEY_IP);
-	memory->conversion.hash_reach = read_range(memory, conversion, KEY_HASH);
-	memory->conversion.hardware_reach = read_range(memory, conversion, KEY_HARDWARE);
+	(void) read_range(memory, conversion, KEY_IP, ADDRESS_LIMIT);
+	memory->conversion.hash_reach = read_range(memory, conversion, KEY_HASH, FINGERPRINT_LIMIT);
+	memory->conversion.hardware_reach = read_range(memory, conversion, KEY_HARDWARE, HARDWARE_LIMIT);
 	for (i = 0; i < memory->count; i++)
 		view_candidate(memory, conversion, memory->clicks[i], &memory->views[i]);
 	count_same_device(memory);

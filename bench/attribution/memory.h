@@ -9,7 +9,7 @@
 #include "attribute/calibrated.h"
 #include "market.h"
 
-#define MEMORY_CANDIDATES 48	/* 16 from each of three ranges */
+#define MEMORY_CANDIDATES 18	/* of all three ranges */
 
 typedef struct Memory
 {

@@ -21,10 +21,19 @@ CREATE OR REPLACE FUNCTION artery.conversion_before_insert()
 RETURNS trigger
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'artery_conversion_before_insert';
-COMMENT ON FUNCTION artery.conversion_before_insert() IS 'Does for INSERT and COPY what attribute_conversion does; rows that bring attributed_at pass untouched.';
+COMMENT ON FUNCTION artery.conversion_before_insert() IS 'Does for INSERT and COPY what attribute_conversion does; rows that bring attributed_at are checked and pass untouched.';
 
 CREATE TRIGGER conversion_before_insert BEFORE INSERT ON artery.conversion_tracking
     FOR EACH ROW EXECUTE FUNCTION artery.conversion_before_insert();
+
+CREATE OR REPLACE FUNCTION artery.conversion_before_update()
+RETURNS trigger
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'artery_conversion_before_update';
+COMMENT ON FUNCTION artery.conversion_before_update() IS 'Error 23514 unless the method of attribution is a known one and its confidence a share.';
+
+CREATE TRIGGER conversion_before_update BEFORE UPDATE OF attribution_method, attribution_confidence ON artery.conversion_tracking
+    FOR EACH ROW EXECUTE FUNCTION artery.conversion_before_update();
 
 CREATE OR REPLACE FUNCTION artery.conversion_after_insert()
 RETURNS trigger
@@ -65,7 +74,7 @@ BEGIN
           FROM artery.conversion_tracking c
           LEFT JOIN artery.deal d ON d.tenant_id = reattribute.tenant_id AND d.deal_id = c.crm_deal_id
                AND d.attribution_method = 'unattributed' AND d.conversion_id = c.conversion_id
-         WHERE c.tenant_id = reattribute.tenant_id AND c.attribution_method = 'unattributed'
+         WHERE c.tenant_id = reattribute.tenant_id AND c.ad_id IS NULL AND c.attribution_method = 'unattributed'
            AND c.conversion_timestamp >= coalesce(since, '-infinity')
            AND c.conversion_timestamp <= coalesce(until, 'infinity')
          -- Deals first: conversions that name a deal take over its ad.
@@ -117,7 +126,7 @@ SELECT c.tenant_id, c.conversion_id, c.conversion_type, c.conversion_value, c.co
          FROM artery.attribution_performance_log p
         WHERE p.tenant_id = c.tenant_id AND p.conversion_id = c.conversion_id
         ORDER BY p.attempt_number DESC LIMIT 1) l ON true
- WHERE c.attribution_method = 'unattributed' AND artery.tenant_visible(c.tenant_id);
+ WHERE c.ad_id IS NULL AND c.attribution_method = 'unattributed' AND artery.tenant_visible(c.tenant_id);
 COMMENT ON VIEW artery.v_unattributed_conversions IS
 'Conversions without a click, with what each layer found at the last attempt and the best candidate, if there was one.';
 

@@ -1,11 +1,11 @@
 -- calibration: learning, and telling what was learnt and weighed
 
 CREATE OR REPLACE FUNCTION artery.click_values(
-    tenant_id text, ip_address inet, fingerprint_hash text, hardware_key bigint, agent_key bigint, sighting smallint)
+    tenant_id text, ip_address inet, fingerprint_key bigint, hardware_key bigint, agent_key bigint, sighting smallint)
 RETURNS bigint[]
 LANGUAGE C STABLE
 AS 'MODULE_PATHNAME', 'artery_click_values';
-COMMENT ON FUNCTION artery.click_values(text, inet, text, bigint, bigint, smallint) IS
+COMMENT ON FUNCTION artery.click_values(text, inet, bigint, bigint, bigint, smallint) IS
 'The keys in attribution_value that a click counts for.';
 
 CREATE OR REPLACE FUNCTION artery.click_class(sighting smallint)
@@ -56,7 +56,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH fresh AS MATERIALIZED (
         SELECT c.click_timestamp AS at, c.sighting,
-               artery.click_values(count_clicks.tenant_id, c.ip_address, c.fingerprint_hash, c.hardware_key, c.agent_key, c.sighting) AS keys
+               artery.click_values(count_clicks.tenant_id, c.ip_address, c.fingerprint_key, c.hardware_key, c.agent_key, c.sighting) AS keys
           FROM artery.click_tracking c
          WHERE c.tenant_id = count_clicks.tenant_id AND c.tracked_at > '-infinity' AND c.tracked_at > after
            AND c.tracked_at <= until),
@@ -270,12 +270,12 @@ BEGIN
                   trim_scale((k.c ->> 8)::numeric), CASE WHEN (k.c ->> 9)::float8 >= 0.05 THEN
                   format(' %s %% of its probability came from older clicks that seem to be the same person''s.',
                          round((k.c ->> 9)::numeric * 100)) ELSE '' END)
-      FROM jsonb_array_elements(v_conversion.told) WITH ORDINALITY k (c, place)
+      FROM json_array_elements(v_conversion.told) WITH ORDINALITY k (c, place)
       CROSS JOIN LATERAL (SELECT artery.device_words((k.c ->> 4)::integer) AS device,
                                  artery.network_words((k.c ->> 6)::integer) AS network) w
      ORDER BY k.place;
     RETURN QUERY
-    SELECT jsonb_array_length(v_conversion.told) + x.n, NULL::text, NULL::text, NULL::float8, x.p, false, NULL::text,
+    SELECT json_array_length(v_conversion.told) + x.n, NULL::text, NULL::text, NULL::float8, x.p, false, NULL::text,
            NULL::float8, NULL::text, NULL::float8, NULL::float8, x.words
       FROM (VALUES (1, v_conversion.no_click, 'no click: the visitor came by another way'),
                    (2, v_conversion.unseen_click, 'a click that nothing links to this conversion')) x (n, p, words);

@@ -56,7 +56,7 @@ BEGIN
     EXECUTE format('ALTER TABLE artery.%I ADD PRIMARY KEY (tenant_id, click_id)', name);
     FOR v_index IN VALUES
         ('fbclid', '(tenant_id, fbclid, click_timestamp DESC) WHERE fbclid IS NOT NULL'),
-        ('fingerprint', '(tenant_id, fingerprint_hash, click_timestamp DESC) WHERE fingerprint_hash IS NOT NULL'),
+        ('fingerprint', '(tenant_id, fingerprint_key, click_timestamp DESC) WHERE fingerprint_key IS NOT NULL'),
         ('ip', '(tenant_id, ip_address, click_timestamp DESC) WHERE ip_address IS NOT NULL'),
         -- With fingerprint and address, candidates enough for the calibrated model: measured, more ranges or longer ones
         -- find no more right answers.

@@ -51,7 +51,7 @@ AS $$
         WHEN 'click_tracking' THEN ARRAY[
             'fbclid', 'gclid', 'fbc', 'fbp', 'ip_address', 'user_agent', 'device_type', 'os', 'browser', 'screen_width',
             'screen_height', 'timezone', 'timezone_offset', 'fingerprint_hash', 'landing_page_url', 'referrer_url',
-            'sighting', 'hardware_key', 'agent_key']
+            'sighting', 'hardware_key', 'agent_key', 'fingerprint_key']
         WHEN 'conversion_tracking' THEN ARRAY[
             'fbclid', 'fingerprint_hash', 'ip_address', 'user_agent', 'screen_width', 'screen_height', 'timezone',
             'timezone_offset', 'device_type', 'os', 'browser', 'crm_contact_id', 'raw_data'] END
@@ -180,7 +180,7 @@ BEGIN
                   AND c.ip_address = d.ip_address AND (c.fingerprint_hash = d.fingerprint_hash OR c.user_agent = d.user_agent))
       INTO v_clicks, v_conversions;
     UPDATE artery.conversion_trace t SET candidates = '[]'
-     WHERE t.tenant_id = forget_traces.tenant_id AND t.conversion_id = ANY (v_conversions) AND t.candidates <> '[]';
+     WHERE t.tenant_id = forget_traces.tenant_id AND t.conversion_id = ANY (v_conversions) AND t.candidates::text <> '[]';
     GET DIAGNOSTICS v_traces = ROW_COUNT;
     RETURN jsonb_build_object(
         'evidence', cardinality(v_evidence),
@@ -367,7 +367,7 @@ DECLARE
     -- What tells one device from another; kinds of device, systems and browsers may stay for the statistics.
     v_columns text[] := ARRAY(
         SELECT c FROM unnest(ARRAY['fbp', 'ip_address', 'user_agent', 'screen_width', 'screen_height', 'timezone', 'timezone_offset',
-                                   'fingerprint_hash', 'hardware_key', 'agent_key']) c
+                                   'fingerprint_hash', 'hardware_key', 'agent_key', 'fingerprint_key']) c
          WHERE c = ANY (artery.personal_columns(table_name)));
     v_rows    bigint;
     v_step    timestamptz;

@@ -62,7 +62,7 @@ CREATE TABLE artery.conversion_trace (
     no_click          double precision NOT NULL,
     unseen_click      double precision NOT NULL,
     credit            jsonb NOT NULL,
-    candidates        jsonb NOT NULL,
+    candidates        json NOT NULL,
     positions         smallint[] NOT NULL,
     amounts           double precision[] NOT NULL,
     PRIMARY KEY (tenant_id, conversion_id)

@@ -91,6 +91,13 @@ static ArteryStatement select_learnt = {
 	3, {TEXTOID, INT8OID, INT8ARRAYOID}, NULL
 };
 
+/* Where all values are known. */
+static ArteryStatement select_state = {
+	"SELECT s.version, NULL, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END "
+	"  FROM artery.attribution_state s WHERE s.tenant_id = $1",
+	2, {TEXTOID, INT8OID}, NULL
+};
+
 static ArteryStatement fold_state = {
 	"SELECT artery.fold_attribution($1, false, $2)", 2, {TEXTOID, INT4OID}, NULL
 };
@@ -267,7 +274,7 @@ artery_calibration_pack(const CalibratedState *learnt, Datum *positions, Datum *
 }
 
 /*
- * artery.click_values(tenant_id, ip_address, fingerprint_hash, hardware_key,
+ * artery.click_values(tenant_id, ip_address, fingerprint_key, hardware_key,
  * agent_key, sighting): the keys that a click counts for.
  */
 Datum
@@ -277,6 +284,7 @@ artery_click_values(PG_FUNCTION_ARGS)
 	int			count = 0;
 	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0};
 	const ArteryTenant *tenant;
+	int			i;
 
 	artery_fields_require("tenant_id", PG_ARGISNULL(0));
 	tenant = artery_tenant_get(TextDatumGetCString(PG_GETARG_DATUM(0)));
@@ -285,20 +293,15 @@ artery_click_values(PG_FUNCTION_ARGS)
 		sighting.ip = artery_sighting_address_key(PG_GETARG_DATUM(1));
 		sighting.block = artery_sighting_block_key(PG_GETARG_DATUM(1));
 	}
-	if (!PG_ARGISNULL(2))
-		sighting.hash = artery_sighting_hash_key(PG_GETARG_DATUM(2));
 	artery_sighting_seal(tenant->salt, &sighting);
 	if (sighting.ip != 0)
 	{
 		keys[count++] = Int64GetDatum(sighting.ip);
 		keys[count++] = Int64GetDatum(sighting.block);
 	}
-	if (sighting.hash != 0)
-		keys[count++] = Int64GetDatum(sighting.hash);
-	if (!PG_ARGISNULL(3))
-		keys[count++] = PG_GETARG_DATUM(3);
-	if (!PG_ARGISNULL(4))
-		keys[count++] = PG_GETARG_DATUM(4);
+	for (i = 2; i < 5; i++)
+		if (!PG_ARGISNULL(i))
+			keys[count++] = PG_GETARG_DATUM(i);
 	if (!PG_ARGISNULL(5))
 		artery_sighting_decode(PG_GETARG_INT16(5), &sighting);
 	keys[count++] = Int64GetDatum(CALIBRATION_CLASS_KEY(artery_calibrated_class(sighting.os, sighting.in_app)));
@@ -465,7 +468,7 @@ read_learnt(Datum tenant_id, const int64 *keys, int nkeys)
 	values[0] = tenant_id;
 	values[1] = Int64GetDatum(kept.version);
 	values[2] = make_keys(sought, nsought);
-	rows = artery_click_execute_by_index(&select_learnt, values, NULL, 0);
+	rows = artery_click_execute_by_index(nsought > 0 ? &select_learnt : &select_state, values, NULL, 0);
 	if (rows == 0 || artery_field_null(rows - 1, 5))
 	{
 		forget_state(name);

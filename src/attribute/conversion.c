@@ -15,6 +15,7 @@
 
 #include "attribute/attribution.h"
 #include "attribute/posterior.h"
+#include "attribute/search.h"
 #include "capture/fields.h"
 #include "runtime/bulk.h"
 #include "runtime/dbtx.h"
@@ -22,6 +23,7 @@
 
 PG_FUNCTION_INFO_V1(artery_attribute_conversion);
 PG_FUNCTION_INFO_V1(artery_conversion_before_insert);
+PG_FUNCTION_INFO_V1(artery_conversion_before_update);
 PG_FUNCTION_INFO_V1(artery_conversion_after_insert);
 PG_FUNCTION_INFO_V1(artery_attribute_again);
 
@@ -51,6 +53,7 @@ static ArteryStatement select_again = {
 	2, {TEXTOID, TEXTOID}, NULL
 };
 
+static HeapTuple check_result(HeapTuple tuple, TupleDesc descriptor);
 static TupleDesc result_descriptor(void);
 static HeapTuple form_result(ArteryScope *scope, Datum *values, bool *nulls);
 static HeapTuple read_stored(ArteryScope *scope, const Conversion *conversion);
@@ -87,8 +90,8 @@ artery_attribute_conversion(PG_FUNCTION_ARGS)
 
 /*
  * Before a conversion is inserted. Rows that bring attributed_at, from
- * attribute_conversion or a restore, pass untouched (asked here: a WHEN of the
- * trigger is prepared anew for every statement). One that is stored already is
+ * attribute_conversion or a restore, are checked and pass untouched (asked here: a
+ * WHEN of the trigger is prepared anew for every statement). One that is stored already is
  * skipped, as attribute_conversion does; rows of the same command count too.
  */
 Datum
@@ -110,7 +113,7 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	if (descriptor->natts < CONVERSION_COLUMNS)
 		elog(ERROR, "conversion_tracking has %d columns", descriptor->natts);
 	if (!heap_attisnull(trigger->tg_trigtuple, CONVERSION_ATTRIBUTED_AT + 1, descriptor))
-		return PointerGetDatum(trigger->tg_trigtuple);
+		return PointerGetDatum(check_result(trigger->tg_trigtuple, descriptor));
 
 	values = palloc(descriptor->natts * sizeof(Datum));
 	nulls = palloc(descriptor->natts * sizeof(bool));
@@ -137,6 +140,18 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	artery_rerun_end();
 	artery_scope_leave(&scope);
 	return PointerGetDatum(result);
+}
+
+/* Before method or confidence of a conversion is updated. */
+Datum
+artery_conversion_before_update(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		elog(ERROR, "artery.conversion_before_update: not called before an update");
+	return PointerGetDatum(check_result(trigger->tg_newtuple, RelationGetDescr(trigger->tg_relation)));
 }
 
 /* After an INSERT or COPY: its log rows and traces, which waited for each other. */
@@ -185,6 +200,28 @@ artery_attribute_again(PG_FUNCTION_ARGS)
 	}
 	artery_scope_leave(&scope);
 	PG_RETURN_BOOL(attributed);
+}
+
+/* The row, if method and confidence are possible ones; that they are not null is the table's business. */
+static HeapTuple
+check_result(HeapTuple tuple, TupleDesc descriptor)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, CONVERSION_ATTRIBUTION_METHOD + 1, descriptor, &isnull);
+
+	if (!isnull && !artery_search_is_method(DatumGetTextPP(value)))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("attribution_method \"%s\" is not known", TextDatumGetCString(value)),
+				 errdetail("It is url_param, fingerprint, probabilistic or unattributed."),
+				 errhint("Leave attributed_at and the columns of the result out to have the conversion attributed.")));
+	value = heap_getattr(tuple, CONVERSION_ATTRIBUTION_CONFIDENCE + 1, descriptor, &isnull);
+	if (!isnull && !(DatumGetFloat8(value) >= 0 && DatumGetFloat8(value) <= 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("attribution_confidence %g is out of range", DatumGetFloat8(value)),
+				 errdetail("It is a probability, 0 to 1.")));
+	return tuple;
 }
 
 /* Made once per backend: looking it up in the catalog at each call is slower. */

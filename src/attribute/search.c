@@ -18,6 +18,8 @@
 #include "attribute/posterior.h"
 #include "attribute/search.h"
 #include "capture/click_window.h"
+#include "capture/salt.h"
+#include "capture/sighting.h"
 #include "runtime/dbtx.h"
 
 /*
@@ -48,9 +50,9 @@ static ClickStatement select_by_fbclid = {
 
 static ClickStatement select_by_fingerprint = {
 	SELECT_CLICK " FROM artery.click_tracking c "
-	" WHERE c.tenant_id = $1 AND c.fingerprint_hash = $2 AND c.click_timestamp <= $3 AND c.click_timestamp >= $4 AND "
-	CLICK_WEEKS " ORDER BY c.click_timestamp DESC",
-	4, {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}, NULL
+	" WHERE c.tenant_id = $1 AND c.fingerprint_key = $2 AND c.click_timestamp <= $3 AND c.click_timestamp >= $4 AND "
+	CLICK_WEEKS " AND c.fingerprint_hash = $5 ORDER BY c.click_timestamp DESC",
+	5, {TEXTOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID}, NULL
 };
 
 static ClickStatement select_by_address = {
@@ -79,8 +81,9 @@ static ArteryStatement select_older_by_fbclid = {
 };
 
 static ArteryStatement select_older_by_fingerprint = {
-	"SELECT 1 FROM artery.click_tracking c WHERE c.tenant_id = $1 AND c.fingerprint_hash = $2 AND c.click_timestamp < $3",
-	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+	"SELECT 1 FROM artery.click_tracking c WHERE c.tenant_id = $1 AND c.fingerprint_key = $2 AND c.click_timestamp < $3 "
+	"   AND c.fingerprint_hash = $4",
+	4, {TEXTOID, INT8OID, TIMESTAMPTZOID, TEXTOID}, NULL
 };
 
 static ArteryStatement select_older_by_address = {
@@ -95,13 +98,16 @@ typedef struct Trace
 	ClickStatement *inside;
 	ArteryStatement *older;
 	long		limit;			/* clicks read and counted; 0 is all */
+	int			further;		/* column of what the rows read are compared with besides */
 } Trace;
 
-static const Trace by_click_id = {CONVERSION_CLICK_ID, &select_by_click_id, &select_older_by_click_id, 1};
-static const Trace by_fbclid = {CONVERSION_FBCLID, &select_by_fbclid, &select_older_by_fbclid, 1};
+static const Trace by_click_id = {CONVERSION_CLICK_ID, &select_by_click_id, &select_older_by_click_id, 1,
+CONVERSION_CLICK_ID};
+static const Trace by_fbclid = {CONVERSION_FBCLID, &select_by_fbclid, &select_older_by_fbclid, 1, CONVERSION_FBCLID};
 static const Trace by_fingerprint = {CONVERSION_FINGERPRINT_HASH, &select_by_fingerprint, &select_older_by_fingerprint,
-FINGERPRINT_LIMIT};
-static const Trace by_address = {CONVERSION_IP_ADDRESS, &select_by_address, &select_older_by_address, CANDIDATE_LIMIT};
+FINGERPRINT_LIMIT, CONVERSION_FINGERPRINT_HASH};
+static const Trace by_address = {CONVERSION_IP_ADDRESS, &select_by_address, &select_older_by_address, CANDIDATE_LIMIT,
+CONVERSION_USER_AGENT};
 
 static ArteryStatement select_deal = {
 	"SELECT d.click_id, d.ad_id, d.adset_id, d.campaign_id, c.click_timestamp, "
@@ -115,6 +121,7 @@ static ArteryStatement select_deal = {
 /* What the layers share while one conversion is looked at. */
 typedef struct Search
 {
+	const unsigned char *salt;
 	const Datum *values;
 	const bool *nulls;
 	TimestampTz at;				/* of the conversion */
@@ -127,6 +134,7 @@ static LayerResult search_address(Search *search, int64 window);
 static LayerResult search_id(Search *search, const Trace *trace, const char *what, int64 window);
 static MatchedClick best_by_address(Search *search, uint64 rows, int64 window);
 static MatchedClick newest_with_agent(Search *search, TimestampTz until, int64 window);
+static Datum key_of(const Search *search, const Trace *trace);
 static uint64 find_newest(Search *search, const Trace *trace, int64 window);
 static LayerResult tell_nothing(Search *search, const Trace *trace, int64 window);
 static void read_click(uint64 row, bool with_agent, MatchedClick *click);
@@ -143,11 +151,24 @@ artery_search_layer_name(LayerResult result)
 	return names[result];
 }
 
+bool
+artery_search_is_method(const text *method)
+{
+	static const char *const methods[] = {"url_param", "fingerprint", "probabilistic", "unattributed"};
+	int			i;
+
+	for (i = 0; i < (int) lengthof(methods); i++)
+		if (VARSIZE_ANY_EXHDR(method) == strlen(methods[i]) &&
+			memcmp(VARDATA_ANY(method), methods[i], strlen(methods[i])) == 0)
+			return true;
+	return false;
+}
+
 void
 artery_search_click(const ArteryTenant *tenant, const Datum *values, const bool *nulls, Attribution *attribution)
 {
 	int64		click_window = artery_layered_window(tenant->settings.click_window_days);
-	Search		search = {.values = values,.nulls = nulls,
+	Search		search = {.salt = tenant->salt,.values = values,.nulls = nulls,
 	.at = DatumGetTimestampTz(values[CONVERSION_TIMESTAMP]),.answer = attribution};
 
 	memset(attribution, 0, sizeof(Attribution));
@@ -333,26 +354,38 @@ find_newest(Search *search, const Trace *trace, int64 window)
 	uint64		rows;
 
 	keys[0] = search->values[CONVERSION_TENANT_ID];
-	keys[1] = search->values[trace->column];
+	keys[1] = key_of(search, trace);
 	keys[2] = TimestampTzGetDatum(search->at);
 	keys[3] = TimestampTzGetDatum(since);
-	keys[4] = search->values[CONVERSION_USER_AGENT];
-	if (search->nulls[CONVERSION_USER_AGENT])
+	keys[4] = search->values[trace->further];
+	if (search->nulls[trace->further])
 		nulls[4] = 'n';
 	rows = artery_click_execute(trace->inside, since, search->at, keys, nulls, trace->limit);
 	search->answer->candidates += (int) rows;
 	return rows;
 }
 
+/* What the index has: the value, or for a fingerprint its key. */
+static Datum
+key_of(const Search *search, const Trace *trace)
+{
+	Datum		value = search->values[trace->column];
+
+	if (trace->column != CONVERSION_FINGERPRINT_HASH)
+		return value;
+	return Int64GetDatum(artery_salt_seal(search->salt, artery_sighting_hash_key(value)));
+}
+
 /* Nothing is inside the window: tell what is too old from what never was. */
 static LayerResult
 tell_nothing(Search *search, const Trace *trace, int64 window)
 {
-	Datum		keys[3];
+	Datum		keys[4];
 
 	keys[0] = search->values[CONVERSION_TENANT_ID];
-	keys[1] = search->values[trace->column];
+	keys[1] = key_of(search, trace);
 	keys[2] = TimestampTzGetDatum(search->at - window);
+	keys[3] = search->values[trace->further];
 	return artery_click_execute_before(trace->older, search->at - window, keys, NULL, 1) > 0 ? LAYER_EXPIRED : LAYER_NO_MATCH;
 }
 

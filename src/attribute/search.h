@@ -56,6 +56,9 @@ typedef struct Attribution
 /* The name a layer's result has in attribution_performance_log. */
 extern const char *artery_search_layer_name(LayerResult result);
 
+/* Is it one of the methods that attribution_method may name? */
+extern bool artery_search_is_method(const text *method);
+
 /*
  * Look for the click of a conversion by the tenant's model. The row is that of
  * conversion_tracking (ConversionColumn), checked. Within a scope.

@@ -39,6 +39,8 @@ static const char *network_words(int network);
 static char *explain(const Weighing *weighing, const Posterior *posterior, double threshold);
 static char *list_credit(const Weighing *weighing, const Posterior *posterior, const Attribution *attribution);
 static int	add_credits(const Weighing *weighing, AdCredit *ads);
+static void append_code(StringInfo list, int code);
+static void append_figures(StringInfo list, double number);
 static char *list_candidates(const Weighing *weighing);
 
 void
@@ -249,6 +251,32 @@ add_credits(const Weighing *weighing, AdCredit *ads)
 	return count;
 }
 
+/* An agreement as an element of the list: one or two digits. */
+static void
+append_code(StringInfo list, int code)
+{
+	appendStringInfoString(list, ", ");
+	artery_decimal_append(list, code, 0);
+}
+
+/* A number as an element of the list: its first four figures, and all before the point; small ones with more places. */
+static void
+append_figures(StringInfo list, double number)
+{
+	double		size = fabs(number);
+	int			places = 3;
+
+	appendStringInfoString(list, ", ");
+	for (; places > 0 && size >= 10; size /= 10)
+		places--;
+	for (; places < 6 && size < 1 && size > 0; size *= 10)
+		places++;
+	if (size > 0 && size < 1)
+		appendStringInfo(list, "%.4g", number);
+	else
+		artery_decimal_append(list, number, places);
+}
+
 /* The most probable candidates with what speaks for each, as a JSON array. */
 static char *
 list_candidates(const Weighing *weighing)
@@ -279,10 +307,15 @@ list_candidates(const Weighing *weighing)
 			appendStringInfoString(&list, "null");
 		else
 			escape_json(&list, TextDatumGetCString(weighing->clicks[next].click.ad_id));
-		appendStringInfo(&list, ", %.4g, ", view->lag_hours);
+		append_figures(&list, view->lag_hours);
+		appendStringInfoString(&list, ", ");
 		artery_decimal_append(&list, view->probability, 6);
-		appendStringInfo(&list, ", %d, %.4g, %d, %.4g, %.4g, ", view->device, view->device_ratio, view->network,
-						 view->network_ratio, view->rate);
+		append_code(&list, view->device);
+		append_figures(&list, view->device_ratio);
+		append_code(&list, view->network);
+		append_figures(&list, view->network_ratio);
+		append_figures(&list, view->rate);
+		appendStringInfoString(&list, ", ");
 		artery_decimal_append(&list, view->weight > 0 ? view->inherited / view->weight : 0, 2);
 		appendStringInfoChar(&list, ']');
 	}

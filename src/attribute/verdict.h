@@ -14,7 +14,7 @@
 #include "attribute/search.h"
 #include "capture/sighting.h"
 
-#define WEIGHED_CLICKS 48		/* what the index ranges bring at most */
+#define WEIGHED_CLICKS 18		/* what the index ranges bring at most */
 
 /* A candidate as the tables tell it. */
 typedef struct WeighedClick

@@ -75,15 +75,15 @@ static const SightingColumns sighting_columns = {
 	"  fbclid, gclid, fbc, fbp, ip_address, user_agent, device_type, os, browser, " \
 	"  screen_width, screen_height, timezone, timezone_offset, fingerprint_hash, " \
 	"  landing_page_url, referrer_url, utm_source, utm_medium, utm_campaign, utm_content, utm_term, " \
-	"  click_timestamp, consent, client_hints, tracked_at, sighting, hardware_key, agent_key) " \
+	"  click_timestamp, consent, client_hints, tracked_at, sighting, hardware_key, agent_key, fingerprint_key) " \
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, " \
-	"  $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)"
+	"  $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)"
 
 #define CLICK_TYPES { \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INETOID, \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TEXTOID, INT4OID, TEXTOID, TEXTOID, \
 	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, JSONBOID, TIMESTAMPTZOID, \
-	INT2OID, INT8OID, INT8OID}
+	INT2OID, INT8OID, INT8OID, INT8OID}
 
 /* An id made here cannot exist yet, and not to look is cheaper. */
 static ArteryStatement insert_new_click = {INSERT_CLICK, CLICK_COLUMNS, CLICK_TYPES, NULL};
@@ -246,6 +246,8 @@ fill_keys(const ArteryTenant *tenant, Datum *values, bool *nulls)
 	nulls[CLICK_HARDWARE_KEY] = sighting.hardware == 0;
 	values[CLICK_AGENT_KEY] = Int64GetDatum(artery_salt_seal(tenant->salt, sighting.agent));
 	nulls[CLICK_AGENT_KEY] = sighting.agent == 0;
+	values[CLICK_FINGERPRINT_KEY] = Int64GetDatum(artery_salt_seal(tenant->salt, sighting.hash));
+	nulls[CLICK_FINGERPRINT_KEY] = sighting.hash == 0;
 }
 
 /*

@@ -45,6 +45,7 @@ typedef enum ClickColumn
 	CLICK_SIGHTING,				/* system, browser, in-app: see capture/sighting.h */
 	CLICK_HARDWARE_KEY,
 	CLICK_AGENT_KEY,
+	CLICK_FINGERPRINT_KEY,
 	CLICK_COLUMNS
 } ClickColumn;
 

@@ -4,8 +4,9 @@
  *
  * No unique constraint spans the partitions of click_tracking, and to look into
  * all of them would cost more than the click. So an id made here tells the time
- * of its click, and one that is given from outside is kept in click_key. A row
- * there whose click is gone (deleted, or its partition dropped) means nothing.
+ * of its click, and one that is given from outside is kept in click_key, by its
+ * hash. A row there whose click is gone (deleted, or its partition dropped), or is
+ * one of another id with the same hash, means nothing.
  */
 #include "artery.h"
 
@@ -16,6 +17,7 @@
 
 #include "capture/click_key.h"
 #include "runtime/dbtx.h"
+#include "runtime/stable_hash.h"
 
 #define UNIX_EPOCH_OFFSET_MS (INT64CONST(10957) * SECS_PER_DAY * 1000)	/* 1970 to 2000 */
 #define ID_LENGTH 36
@@ -24,18 +26,18 @@
 static const char digits[] = "0123456789abcdef";
 
 static ArteryStatement insert_key = {
-	"INSERT INTO artery.click_key (tenant_id, click_id, click_timestamp) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+	"INSERT INTO artery.click_key (tenant_id, id_hash, click_timestamp) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+	3, {TEXTOID, INT8OID, TIMESTAMPTZOID}, NULL
 };
 
 static ArteryStatement lock_key = {
-	"SELECT k.click_timestamp FROM artery.click_key k WHERE k.tenant_id = $1 AND k.click_id = $2 FOR NO KEY UPDATE",
-	2, {TEXTOID, TEXTOID}, NULL
+	"SELECT k.click_timestamp FROM artery.click_key k WHERE k.tenant_id = $1 AND k.id_hash = $2 FOR NO KEY UPDATE",
+	2, {TEXTOID, INT8OID}, NULL
 };
 
 static ArteryStatement update_key = {
-	"UPDATE artery.click_key k SET click_timestamp = $3 WHERE k.tenant_id = $1 AND k.click_id = $2",
-	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+	"UPDATE artery.click_key k SET click_timestamp = $3 WHERE k.tenant_id = $1 AND k.id_hash = $2",
+	3, {TEXTOID, INT8OID, TIMESTAMPTZOID}, NULL
 };
 
 static ArteryStatement select_click = {
@@ -81,7 +83,7 @@ artery_click_key_make(TimestampTz at)
 bool
 artery_click_key_take(Datum tenant_id, Datum click_id, Datum click_timestamp)
 {
-	Datum		values[3] = {tenant_id, click_id, click_timestamp};
+	Datum		values[3] = {tenant_id, Int64GetDatum(artery_stable_hash_text(0, click_id)), click_timestamp};
 	TimestampTz since;
 	int			attempt;
 

@@ -141,6 +141,20 @@ SELECT artery.attribute_conversion('att_a', repeat('x', 257), 'lead');
 INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_value) VALUES ('att_a', 'x', 'lead', -1);
 SELECT count(*) FROM artery.conversion_tracking WHERE conversion_id = 'x';
 
+-- Rows that bring their result, as a restore does, pass as they are; but method and confidence must be possible ones.
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_timestamp, success, attribution_method,
+       attribution_confidence, candidates, reason, attributed_at)
+VALUES ('att_a', 'brought', 'lead', '2025-06-10 12:00', true, 'guess', 0.5, 1, 'told', '2025-06-10 12:00');
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_timestamp, success, attribution_method,
+       attribution_confidence, candidates, reason, attributed_at)
+VALUES ('att_a', 'brought', 'lead', '2025-06-10 12:00', true, 'fingerprint', 'NaN', 1, 'told', '2025-06-10 12:00');
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_timestamp, success, attribution_method,
+       attribution_confidence, candidates, reason, attributed_at)
+VALUES ('att_a', 'brought', 'lead', '2024-06-10 12:00', true, 'fingerprint', 1, 1, 'told', '2024-06-10 12:00');
+UPDATE artery.conversion_tracking SET attribution_method = 'guess' WHERE conversion_id = 'brought';
+UPDATE artery.conversion_tracking SET attribution_confidence = 1.01 WHERE conversion_id = 'brought';
+DELETE FROM artery.conversion_tracking WHERE conversion_id = 'brought' RETURNING attribution_method, attribution_confidence, reason;
+
 -- Late clicks: reattribute finds them, once, within the range asked for, and counts attempts.
 SELECT * FROM pg_temp.attribute('late-1', click_id => 'to-come');
 SELECT * FROM pg_temp.attribute('late-2', fbclid => 'F-to-come', at => '2025-06-12 12:00');
