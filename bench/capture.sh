@@ -21,6 +21,11 @@ SET client_min_messages = warning;
 DROP SCHEMA IF EXISTS bench_capture CASCADE;
 CREATE SCHEMA bench_capture;
 CREATE TABLE bench_capture.conversion (LIKE artery.conversion_tracking INCLUDING ALL);
+CREATE TABLE bench_capture.bare_conversion (LIKE artery.conversion_tracking INCLUDING ALL);
+-- What artery looks at in its triggers.
+ALTER TABLE bench_capture.conversion
+    ADD CHECK (attribution_method = ANY (ARRAY['url_param', 'fingerprint', 'probabilistic', 'unattributed'])),
+    ADD CHECK (attribution_confidence >= 0 AND attribution_confidence <= 1);
 CREATE TABLE bench_capture.log (LIKE artery.attribution_performance_log INCLUDING ALL);
 SELECT artery.add_tenant('bench_capture', settings => '{"attribution_model": "layered"}') WHERE NOT EXISTS (SELECT FROM artery.tenant WHERE tenant_id = 'bench_capture') \g /dev/null
 CREATE TABLE bench_capture.click (LIKE artery.click_tracking_other INCLUDING ALL);
@@ -35,11 +40,11 @@ SELECT 'bench_capture', 'click-' || i, 'campaign-' || i % 10, 'ad-' || i % 100, 
        320 + i % 20000 % 37 * 10, 2532, 'Zone/' || i % 20000 % 3, -300, artery.now() - i * interval '5 seconds'
   FROM generate_series(1, 100000) i;
 INSERT INTO bench_capture.click SELECT * FROM artery.click_tracking WHERE tenant_id = 'bench_capture';
--- The limit is told the key, so that it need not be made from the fingerprint.
+-- A statement that is told the key need not make it from the fingerprint.
 UPDATE bench_capture.click SET fingerprint_key = substr(click_id, 7)::integer % 20000;
 -- Both sides equally tidy, so that neither writes more full pages than the other.
 VACUUM ANALYZE artery.click_tracking, artery.conversion_tracking, artery.attribution_performance_log;
-VACUUM ANALYZE bench_capture.click, bench_capture.conversion, bench_capture.log;
+VACUUM ANALYZE bench_capture.click, bench_capture.conversion, bench_capture.bare_conversion, bench_capture.log;
 CHECKPOINT;
 SQL
 }
@@ -76,13 +81,19 @@ SQL
     script bare_attribution <<'SQL'
 \set n random(1, 1000000000000000)
 \set d random(1, 19999)
-WITH found AS (SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp FROM bench_capture.click c WHERE c.tenant_id = 'bench_capture' AND c.fingerprint_key = :d AND c.click_timestamp <= now() ORDER BY c.click_timestamp DESC LIMIT 1), stored AS (INSERT INTO bench_capture.conversion (tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, fingerprint_hash, ip_address, user_agent, is_synthetic, success, attributed_click_id, attribution_method, attribution_confidence, attribution_window_hours, ad_id, adset_id, campaign_id, candidates, reason, best_click_id, best_confidence, attributed_at) SELECT 'bench_capture', 'conversion-' || :n, 'lead', 100, now(), encode(sha256((:d)::text::bytea), 'hex'), '10.0.0.0'::inet + :d, 'Mozilla/5.0 (iPhone) ' || :d % 50, false, true, f.click_id, 'fingerprint', 0.9, 1.0, f.ad_id, f.adset_id, f.campaign_id, 1, 'The device fingerprint matched 5 clicks; the newest was 1.0 hours before.', f.click_id, 0.9, now() FROM found f RETURNING conversion_id) INSERT INTO bench_capture.log (tenant_id, conversion_id, attempt_number, layer_1_result, layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, processing_time_ms, logged_at) SELECT 'bench_capture', s.conversion_id, 1, 'no_param', 'success', 'not_attempted', 'fingerprint', 0.9, true, 1, 0.1, now() FROM stored s;
+WITH found AS (SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp FROM bench_capture.click c WHERE c.tenant_id = 'bench_capture' AND c.fingerprint_hash = encode(sha256((:d)::text::bytea), 'hex') AND c.click_timestamp <= now() ORDER BY c.click_timestamp DESC LIMIT 1), stored AS (INSERT INTO bench_capture.conversion (tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, fingerprint_hash, ip_address, user_agent, is_synthetic, success, attributed_click_id, attribution_method, attribution_confidence, attribution_window_hours, ad_id, adset_id, campaign_id, candidates, reason, best_click_id, best_confidence, attributed_at) SELECT 'bench_capture', 'conversion-' || :n, 'lead', 100, now(), encode(sha256((:d)::text::bytea), 'hex'), '10.0.0.0'::inet + :d, 'Mozilla/5.0 (iPhone) ' || :d % 50, false, true, f.click_id, 'fingerprint', 0.9, 1.0, f.ad_id, f.adset_id, f.campaign_id, 1, 'The device fingerprint matched 5 clicks; the newest was 1.0 hours before.', f.click_id, 0.9, now() FROM found f RETURNING conversion_id) INSERT INTO bench_capture.log (tenant_id, conversion_id, attempt_number, layer_1_result, layer_2_result, layer_3_result, final_method, final_confidence, success, candidates, processing_time_ms, logged_at) SELECT 'bench_capture', s.conversion_id, 1, 'no_param', 'success', 'not_attempted', 'fingerprint', 0.9, true, 1, 0.1, now() FROM stored s;
 SQL
-    compare 'attribute_conversion, layered / SELECT and two INSERTs' '0.90 or more' "$work/attribute.sql" "$work/bare_attribution.sql"
+    # The same without any constraint, told artery's own short key of the fingerprint.
+    sed "s/c.fingerprint_hash = encode(sha256((:d)::text::bytea), 'hex')/c.fingerprint_key = :d/; s/INTO bench_capture.conversion/INTO bench_capture.bare_conversion/" \
+        "$work/bare_attribution.sql" >"$work/barest_attribution.sql"
+    sql -c "CREATE INDEX ON bench_capture.click (tenant_id, fingerprint_hash, click_timestamp DESC)" -c "ANALYZE bench_capture.click"
+    compare 'attribute_conversion, layered / SELECT and two INSERTs' '1.00 or more' "$work/attribute.sql" "$work/bare_attribution.sql"
+    compare 'attribute_conversion, layered / the same, no constraints, by key' '' "$work/attribute.sql" "$work/barest_attribution.sql"
     sql -c "SELECT artery.configure_tenant('bench_capture', '{\"attribution_model\": \"calibrated\"}')" \
         -c "SELECT artery.fold_attribution_state('bench_capture')" >/dev/null
-    compare 'attribute_conversion, calibrated / the same' '0.40 or more' "$work/attribute.sql" "$work/bare_attribution.sql"
-    compare 'the same where all clicks have one address' '0.40 or more' "$work/attribute_crowd.sql" "$work/bare_attribution.sql"
+    compare 'attribute_conversion, calibrated / SELECT and two INSERTs' '0.40 or more' "$work/attribute.sql" "$work/bare_attribution.sql"
+    compare 'attribute_conversion, calibrated / the same, no constraints, by key' '' "$work/attribute.sql" "$work/barest_attribution.sql"
+    compare 'attribute_conversion, calibrated, all clicks at one address' '0.40 or more' "$work/attribute_crowd.sql" "$work/bare_attribution.sql"
 }
 
 fingerprint() {

@@ -50,6 +50,10 @@ LANGUAGE sql AS $$
 SELECT artery.add_tenant('bench_scale', settings => '{"attribution_model": "layered"}') \g /dev/null
 SELECT artery.make_click_partitions(date_trunc('day', now()) - interval '30 days', now()) \g /dev/null
 CREATE TABLE bench_scale.conversion (LIKE artery.conversion_tracking INCLUDING ALL);
+-- What artery looks at in its triggers.
+ALTER TABLE bench_scale.conversion
+    ADD CHECK (attribution_method = ANY (ARRAY['url_param', 'fingerprint', 'probabilistic', 'unattributed'])),
+    ADD CHECK (attribution_confidence >= 0 AND attribution_confidence <= 1);
 CREATE TABLE bench_scale.log (LIKE artery.attribution_performance_log INCLUDING ALL);
 SQL
 }
@@ -70,6 +74,8 @@ load() {
         from=$((to + 1))
     done
     index CREATE
+    # The limit looks fingerprints up as they are given.
+    sql -c "SET maintenance_work_mem = '512MB'" -c "CREATE INDEX by_print ON $(partition_of_answers) (tenant_id, fingerprint_hash, click_timestamp DESC)"
     progress "indexes made"
     sql -c 'VACUUM ANALYZE artery.click_tracking' -c CHECKPOINT
 }
@@ -109,9 +115,13 @@ END \$\$;
 SQL
 }
 
+partition_of_answers() {
+    sql -c "SELECT partition FROM artery.click_partitions() WHERE date_trunc('day', now()) - interval '1 second' BETWEEN since AND until"
+}
+
 conversion_scripts() {
     local people=$1 week
-    week=$(sql -c "SELECT partition FROM artery.click_partitions() WHERE date_trunc('day', now()) - interval '1 second' BETWEEN since AND until")
+    week=$(partition_of_answers)
     script attribute <<SQL
 \set n random(1, 1000000000000000)
 \set p random(1, $people)
@@ -258,6 +268,7 @@ for size in $sizes; do
     conversions "$size" "$people"
     batches "$size" "$people"
 done
+sql -c 'DROP INDEX artery.by_print'
 progress COPY
 copies
 progress retention
