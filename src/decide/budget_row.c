@@ -140,8 +140,8 @@ form_reason(BudgetRows *rows, const AdCase *ad)
 static void
 begin_text(StringInfo text)
 {
-	resetStringInfo(text);
-	appendStringInfoSpaces(text, VARHDRSZ);
+	/* there is room for that from the start */
+	text->len = VARHDRSZ;
 }
 
 static Datum
@@ -156,10 +156,13 @@ static void
 add_limits(BudgetRows *rows, const AdCase *ad)
 {
 	const BudgetSelection *selection = rows->selection;
-	double		unit = pow(10, -selection->digits);
+	double		unit;
 
 	if (ad->bound == BOUND_HELD)
 		appendStringInfoString(&rows->reason, " Its budget is left as it is.");
+	if (selection->unallotted == 0 && selection->unreserved == 0)
+		return;
+	unit = pow(10, -selection->digits);
 	if (selection->unallotted > 0)
 		appendStringInfo(&rows->reason, " %.*f of the total stay unspent: the bounds allow no more.",
 						 selection->digits, unit * selection->unallotted);
