@@ -79,7 +79,7 @@ cost_per_ad() {
     local few many n
     few=$(sql -c "SELECT bench_decision.select_ms(1000, 50) / 1000")
     for n in 10000 100000 $most; do
-        many=$(sql -c "SELECT bench_decision.select_ms($n, greatest(1, 200000 / $n)) / $n")
+        many=$(sql -c "SELECT bench_decision.select_ms($n, greatest(3, 200000 / $n)) / $n")
         echo "ratio | select_budget, cost per ad: $n ads to 1000 | $(echo "$many $few" | awk '{ printf "%.2f", $1 / $2 }') | 1, flat"
     done
 }
