@@ -32,7 +32,7 @@ PG_CPPFLAGS = -Isrc $(shell curl-config --cflags 2>/dev/null)
 # 'make WERROR=' builds with a compiler that warns of what ours does not.
 WERROR = -Werror
 PG_CFLAGS = -std=gnu11 -Wall -Wextra $(WERROR) -Wno-unused-parameter
-SHLIB_LINK = -lcurl -lcrypto -lpcre2-8 -lyaml
+SHLIB_LINK = -lm -lcurl -lcrypto -lpcre2-8 -lyaml
 
 REGRESS = $(sort $(patsubst test/sql/%.sql,%,$(wildcard test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=test --outputdir=. --load-extension=artery

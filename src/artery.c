@@ -7,6 +7,7 @@
 #include "miscadmin.h"
 
 #include "capture/user_agent.h"
+#include "decide/budget_scan.h"
 #include "runtime/guc.h"
 #include "runtime/launcher.h"
 #include "runtime/make_way.h"
@@ -25,6 +26,7 @@ _PG_init(void)
 	artery_shmem_init();
 	artery_tenant_init();
 	artery_secret_log_init();
+	artery_budget_scan_init();
 	if (process_shared_preload_libraries_in_progress)
 	{
 		artery_launcher_init();

@@ -78,6 +78,16 @@ extern void artery_begin_rows(FunctionCallInfo fcinfo);
 /* The same for many rows, which may take so much memory before they go to disk. */
 extern void artery_begin_many_rows(FunctionCallInfo fcinfo, int kilobytes);
 
+/* Before 15 every custom scan was taken to form what its parent asks for. */
+#if PG_VERSION_NUM >= 150000
+#define ARTERY_CUSTOMPATH_PROJECTS CUSTOMPATH_SUPPORT_PROJECTION
+#else
+#define ARTERY_CUSTOMPATH_PROJECTS 0
+#endif
+
+/* Error where the present role may not execute the function. */
+extern void artery_check_may_execute(Oid function);
+
 /* Does the role own the database, or is it a superuser? */
 extern bool artery_owns_database(Oid database, Oid role);
 

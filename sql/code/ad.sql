@@ -52,14 +52,26 @@ END
 $$;
 COMMENT ON FUNCTION artery.check_moment(timestamptz, text) IS 'Error 22004 or 22008 unless the moment is between 2010-01-01 and one day ahead.';
 
-CREATE OR REPLACE FUNCTION artery.effective_settings(tenant_id text)
+-- Part of the plans of those who use it, being a constant.
+CREATE OR REPLACE FUNCTION artery.default_settings()
 RETURNS jsonb
-LANGUAGE sql STABLE
+LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_object_agg(d.name, coalesce(t.settings -> d.name, d.default_value, 'null'))
-      FROM artery.tenant t CROSS JOIN artery.setting_definitions() d
-     WHERE t.tenant_id = effective_settings.tenant_id
+    SELECT jsonb_object_agg(d.name, coalesce(d.default_value, 'null')) FROM artery.setting_definitions() d
+$$;
+COMMENT ON FUNCTION artery.default_settings() IS 'The settings of a tenant that has none of its own; null where there is no default.';
+
+-- In PL, as the next ones that are called for change after change: a function in SQL is planned anew by each statement.
+CREATE OR REPLACE FUNCTION artery.effective_settings(tenant_id text)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT artery.join_objects(artery.default_settings(), t.settings)
+              FROM artery.tenant t WHERE t.tenant_id = effective_settings.tenant_id);
+END
 $$;
 COMMENT ON FUNCTION artery.effective_settings(text) IS 'A tenant''s settings with the defaults filled in; null where there is none.';
 

@@ -69,27 +69,33 @@ COMMENT ON FUNCTION artery.check_change_status(text, jsonb) IS 'The status in {"
 
 CREATE OR REPLACE FUNCTION artery.budget_in_force(tenant_id text, budget_owner_id text)
 RETURNS numeric
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
+-- plans made while the tables are new and empty must not stay with reading them whole
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
-SELECT b.budget FROM artery.budget_observation b
- WHERE b.tenant_id = budget_in_force.tenant_id AND b.budget_owner_id = budget_in_force.budget_owner_id
-   AND b.observed_at <= artery.moment()
- ORDER BY b.observed_at DESC, b.observation_seq DESC LIMIT 1
+BEGIN
+    RETURN (SELECT b.budget FROM artery.budget_observation b
+             WHERE b.tenant_id = budget_in_force.tenant_id AND b.budget_owner_id = budget_in_force.budget_owner_id
+               AND b.observed_at <= artery.moment()
+             ORDER BY b.observed_at DESC, b.observation_seq DESC LIMIT 1);
+END
 $$;
 COMMENT ON FUNCTION artery.budget_in_force(text, text) IS 'The budget last observed, per day in the account''s currency.';
 
 CREATE OR REPLACE FUNCTION artery.record_change(
     change artery.ad_change, outcome text, actor text DEFAULT NULL, note text DEFAULT NULL)
 RETURNS void
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-INSERT INTO artery.ad_change_history (tenant_id, change_id, campaign_id, target_id, change_type, attempt, outcome,
-    old_value, new_value, dry_run, actor, response, recorded_at)
-VALUES (change.tenant_id, change.change_id, change.campaign_id, change.target_id, change.change_type, change.attempt,
-    outcome, change.old_value, change.new_value, change.dry_run, actor,
-    CASE WHEN note IS NOT NULL THEN jsonb_build_object('note', note) END, artery.moment())
+BEGIN
+    INSERT INTO artery.ad_change_history (tenant_id, change_id, campaign_id, target_id, change_type, attempt, outcome,
+        old_value, new_value, dry_run, actor, response, recorded_at)
+    VALUES (change.tenant_id, change.change_id, change.campaign_id, change.target_id, change.change_type, change.attempt,
+        outcome, change.old_value, change.new_value, change.dry_run, actor,
+        CASE WHEN note IS NOT NULL THEN jsonb_build_object('note', note) END, artery.moment());
+END
 $$;
 COMMENT ON FUNCTION artery.record_change(artery.ad_change, text, text, text) IS
 'Append what a person or policy did with a change to its history.';

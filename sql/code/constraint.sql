@@ -71,13 +71,17 @@ COMMENT ON FUNCTION artery.owner_bounds(text, jsonb) IS
 
 CREATE OR REPLACE FUNCTION artery.settings_of_owner(tenant_id text, budget_owner_id text, settings jsonb)
 RETURNS jsonb
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
+-- plans made while the tables are new and empty must not stay with reading them whole
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
-    SELECT settings_of_owner.settings || coalesce((
-        SELECT jsonb_strip_nulls(jsonb_build_object('min_budget', k.min_budget, 'max_budget', k.max_budget))
-          FROM artery.owner_constraint k
-         WHERE k.tenant_id = settings_of_owner.tenant_id AND k.budget_owner_id = settings_of_owner.budget_owner_id), '{}')
+BEGIN
+    RETURN (SELECT settings_of_owner.settings || coalesce((
+                SELECT jsonb_strip_nulls(jsonb_build_object('min_budget', k.min_budget, 'max_budget', k.max_budget))
+                  FROM artery.owner_constraint k
+                 WHERE k.tenant_id = settings_of_owner.tenant_id AND k.budget_owner_id = settings_of_owner.budget_owner_id), '{}'));
+END
 $$;
 COMMENT ON FUNCTION artery.settings_of_owner(text, text, jsonb) IS 'The tenant''s settings with the bounds that are the owner''s own.';
 

@@ -2,18 +2,22 @@
 
 CREATE OR REPLACE FUNCTION artery.budget_keeper(tenant_id text, campaign_id text, budget_owner_id text)
 RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
+-- plans made while the tables are new and empty must not stay with reading them whole
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
+BEGIN
     -- Meta keeps a budget on the campaign or on its ad sets, never on both: of two that were seen, the newer holds.
-    SELECT CASE WHEN EXISTS (
-        SELECT FROM artery.budget_owner c
-          LEFT JOIN artery.budget_owner o
-            ON o.tenant_id = c.tenant_id AND o.budget_owner_id = budget_keeper.budget_owner_id
-         WHERE c.tenant_id = budget_keeper.tenant_id AND c.budget_owner_id = budget_keeper.campaign_id
-           AND (c.budget IS NOT NULL OR c.budget_type = 'lifetime')
-           AND (o.budget IS NULL AND o.budget_type IS DISTINCT FROM 'lifetime' OR o.observed_at < c.observed_at))
-    THEN budget_keeper.campaign_id ELSE budget_keeper.budget_owner_id END
+    RETURN (SELECT CASE WHEN EXISTS (
+                SELECT FROM artery.budget_owner c
+                  LEFT JOIN artery.budget_owner o
+                    ON o.tenant_id = c.tenant_id AND o.budget_owner_id = budget_keeper.budget_owner_id
+                 WHERE c.tenant_id = budget_keeper.tenant_id AND c.budget_owner_id = budget_keeper.campaign_id
+                   AND (c.budget IS NOT NULL OR c.budget_type = 'lifetime')
+                   AND (o.budget IS NULL AND o.budget_type IS DISTINCT FROM 'lifetime' OR o.observed_at < c.observed_at))
+            THEN budget_keeper.campaign_id ELSE budget_keeper.budget_owner_id END);
+END
 $$;
 COMMENT ON FUNCTION artery.budget_keeper(text, text, text) IS
 'The object that keeps the budget of an ad set by what was seen last: its campaign under a campaign budget, else the ad set itself.';
@@ -92,17 +96,21 @@ COMMENT ON FUNCTION artery.check_change_campaign(text, text, text, text) IS
 
 CREATE OR REPLACE FUNCTION artery.least_budget(tenant_id text, budget_owner_id text)
 RETURNS numeric
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
+-- plans made while the tables are new and empty must not stay with reading them whole
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
-    SELECT greatest(
-        (SELECT o.minimum FROM artery.budget_owner o
-          WHERE o.tenant_id = t.tenant_id AND o.budget_owner_id = least_budget.budget_owner_id),
-        (SELECT a.min_daily_budget FROM artery.ad_account a
-          WHERE a.tenant_id = t.tenant_id
-            AND a.account_id = coalesce(ltrim(t.settings ->> 'meta_ad_account_id', 'act_'), a.account_id)
-          ORDER BY a.synced_at DESC LIMIT 1))
-      FROM artery.tenant t WHERE t.tenant_id = least_budget.tenant_id
+BEGIN
+    RETURN (SELECT greatest(
+                (SELECT o.minimum FROM artery.budget_owner o
+                  WHERE o.tenant_id = t.tenant_id AND o.budget_owner_id = least_budget.budget_owner_id),
+                (SELECT a.min_daily_budget FROM artery.ad_account a
+                  WHERE a.tenant_id = t.tenant_id
+                    AND a.account_id = coalesce(ltrim(t.settings ->> 'meta_ad_account_id', 'act_'), a.account_id)
+                  ORDER BY a.synced_at DESC LIMIT 1))
+              FROM artery.tenant t WHERE t.tenant_id = least_budget.tenant_id);
+END
 $$;
 COMMENT ON FUNCTION artery.least_budget(text, text) IS
 'The least daily budget Meta takes for the owner, as last read, in the account''s currency; NULL if not known.';

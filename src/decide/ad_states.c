@@ -15,14 +15,17 @@
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
 #include "decide/ad_case.h"
 #include "decide/amount.h"
 #include "runtime/decimal.h"
+#include "runtime/huge.h"
 
 #define MAX_COUNT 1e15
 #define MAX_AGE_HOURS 1e7
+
+/* Ads whose place in a table is fetched before it is looked at. */
+#define AHEAD 8
 
 typedef enum StateKind
 {
@@ -92,6 +95,7 @@ static void note_ignored(const char *name, int length, AdCase *ad);
 static void check_complete(const Reader *reader, uint32 seen, const AdCase *ad);
 static void fill_current(AdCase *ad, int digits);
 static void check_repeated(const AdCase *ads, int n);
+static uint32 hash_id(const AdCase *ad);
 static double clamped_share(Numeric value);
 
 AdCase *
@@ -110,7 +114,7 @@ artery_ad_cases_read(Jsonb *ad_states, int digits, int *n)
 				 errmsg("ad_states must be a JSON array"),
 				 errhint("Give one object per ad, for example [{\"ad_id\": \"a\", \"impressions\": 5000, ...}].")));
 	*n = JB_ROOT_COUNT(ad_states);
-	ads = palloc_extended((*n + 1) * sizeof(AdCase), MCXT_ALLOC_HUGE);
+	ads = artery_huge_alloc((*n + 1) * sizeof(AdCase), 0);
 	open_reader(&reader, digits, VARSIZE(ad_states));
 	for (i = 0; i < *n; i++)
 	{
@@ -140,7 +144,7 @@ artery_ad_cases_read_array(ArrayType *ad_states, int digits, int *n)
 	int			i;
 
 	deconstruct_array(ad_states, JSONBOID, -1, false, TYPALIGN_INT, &elements, &nulls, n);
-	ads = palloc_extended((*n + 1) * sizeof(AdCase), MCXT_ALLOC_HUGE);
+	ads = artery_huge_alloc((*n + 1) * sizeof(AdCase), 0);
 	/* what is stored compressed grows */
 	for (i = 0; i < *n; i++)
 	{
@@ -201,7 +205,7 @@ open_reader(Reader *reader, int digits, Size ids)
 {
 	memset(reader, 0, sizeof(Reader));
 	reader->digits = digits;
-	reader->ids = palloc_extended(ids, MCXT_ALLOC_HUGE);
+	reader->ids = artery_huge_alloc(ids, 0);
 }
 
 static void
@@ -452,27 +456,46 @@ fill_current(AdCase *ad, int digits)
 		ad->current = (int64) rint(ad->input.spend / Max(ad->input.age_hours / 24.0, 1.0) * units[digits]);
 }
 
-/* By a table of places, at most half full, at the hash of each id. */
+/*
+ * By a table of places, at most half full, at the hash of each id: the hash and, in
+ * its lower half, the number of the ad. Of many ads the places are not in the processor's
+ * cache, so they are asked for some ads ahead.
+ */
 static void
 check_repeated(const AdCase *ads, int n)
 {
 	uint32		size = pg_nextpower2_32(Max(2 * (uint32) n, 16));
-	uint32	   *places = palloc_extended(size * sizeof(uint32), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	uint64	   *places = artery_huge_alloc(size * sizeof(uint64), MCXT_ALLOC_ZERO);
+	uint32		hashes[AHEAD];
 	int			i;
 
+	for (i = 0; i < Min(n, AHEAD); i++)
+		hashes[i] = hash_id(&ads[i]);
 	for (i = 0; i < n; i++)
 	{
-		uint32		at = hash_bytes((const unsigned char *) ads[i].ad_id, ads[i].ad_id_length);
+		uint32		hash = hashes[i % AHEAD];
+		uint32		at = hash & (size - 1);
 
-		for (at &= size - 1; places[at] != 0; at = (at + 1) & (size - 1))
-			if (strcmp(ads[places[at] - 1].ad_id, ads[i].ad_id) == 0)
+		if (i + AHEAD < n)
+		{
+			hashes[i % AHEAD] = hash_id(&ads[i + AHEAD]);
+			__builtin_prefetch(&places[hashes[i % AHEAD] & (size - 1)], 1);
+		}
+		for (; places[at] != 0; at = (at + 1) & (size - 1))
+			if (places[at] >> 32 == hash && strcmp(ads[(uint32) places[at] - 1].ad_id, ads[i].ad_id) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("ad \"%s\" is given more than once", ads[i].ad_id),
 						 errhint("Add the counts of an ad up before.")));
-		places[at] = i + 1;
+		places[at] = (uint64) hash << 32 | (uint32) (i + 1);
 	}
 	pfree(places);
+}
+
+static uint32
+hash_id(const AdCase *ad)
+{
+	return hash_bytes((const unsigned char *) ad->ad_id, ad->ad_id_length);
 }
 
 /* Numbers in JSON are finite as numerics, but may be infinite as doubles. */

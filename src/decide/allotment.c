@@ -8,9 +8,9 @@
 
 #include "common/int.h"
 #include "miscadmin.h"
-#include "utils/memutils.h"
 
 #include "decide/allotment.h"
+#include "runtime/huge.h"
 
 /* A share so small that it matters only where everybody else is at a bound. */
 #define LEAST_SHARE 1e-15
@@ -37,7 +37,7 @@ static int	compare_remainders(const void *left, const void *right);
 static void *
 allocate(int n, Size size)
 {
-	return palloc_extended(Max(n, 1) * size, MCXT_ALLOC_HUGE);
+	return artery_huge_alloc(n * size, 0);
 }
 
 static double

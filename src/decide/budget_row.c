@@ -46,6 +46,8 @@ typedef union WrittenNumber
 struct BudgetRows
 {
 	const BudgetSelection *selection;
+	bool		with_reason;
+	bool		with_metrics;
 	RowObject  *metrics;
 	Jsonb	   *rates;			/* of the account, by stage; delays in days */
 	Jsonb	   *delays;
@@ -60,6 +62,7 @@ struct BudgetRows
 
 static void begin_text(StringInfo text);
 static Datum end_text(StringInfo text);
+static Datum form_reason(BudgetRows *rows, const AdCase *ad);
 static void add_limits(BudgetRows *rows, const AdCase *ad);
 static Jsonb *form_metrics(BudgetRows *rows, const AdCase *ad);
 static void add_blended(RowObject *metrics, const AdCase *ad);
@@ -69,11 +72,13 @@ static Jsonb *dna_slopes(const Funnel *funnel, const double *slopes);
 static void add_number(JsonbParseState **state, const char *name, double number);
 
 BudgetRows *
-artery_budget_rows_open(const BudgetSelection *selection)
+artery_budget_rows_open(const BudgetSelection *selection, bool with_reason, bool with_metrics)
 {
 	BudgetRows *rows = palloc0(sizeof(BudgetRows));
 
 	rows->selection = selection;
+	rows->with_reason = with_reason;
+	rows->with_metrics = with_metrics;
 	rows->metrics = artery_row_object_open(metric_names, lengthof(metric_names));
 	initStringInfo(&rows->id);
 	initStringInfo(&rows->reason);
@@ -101,9 +106,23 @@ artery_budget_rows_form(BudgetRows *rows, const AdCase *ad, Datum *values, bool 
 	values[1] = PointerGetDatum(rows->current.bytes);
 	artery_decimal_write(rows->budget.bytes, ad->budget, selection->digits);
 	values[2] = PointerGetDatum(rows->budget.bytes);
+	memset(nulls, false, BUDGET_COLUMNS * sizeof(bool));
 	nulls[3] = !artery_ad_case_change(ad, &change);
 	values[3] = Float8GetDatum(change);
 	values[4] = Float8GetDatum(ad->confidence);
+	nulls[BUDGET_REASON] = !rows->with_reason;
+	if (rows->with_reason)
+		values[BUDGET_REASON] = form_reason(rows, ad);
+	nulls[BUDGET_METRICS] = !rows->with_metrics;
+	if (rows->with_metrics)
+		values[BUDGET_METRICS] = JsonbPGetDatum(form_metrics(rows, ad));
+}
+
+static Datum
+form_reason(BudgetRows *rows, const AdCase *ad)
+{
+	const BudgetSelection *selection = rows->selection;
+
 	begin_text(&rows->reason);
 	if (selection->is_delayed)
 	{
@@ -115,15 +134,14 @@ artery_budget_rows_form(BudgetRows *rows, const AdCase *ad, Datum *values, bool 
 	else
 		artery_ad_case_reason(ad, &rows->reason);
 	add_limits(rows, ad);
-	values[5] = end_text(&rows->reason);
-	values[6] = JsonbPGetDatum(form_metrics(rows, ad));
+	return end_text(&rows->reason);
 }
 
 static void
 begin_text(StringInfo text)
 {
-	resetStringInfo(text);
-	appendStringInfoSpaces(text, VARHDRSZ);
+	/* there is room for that from the start */
+	text->len = VARHDRSZ;
 }
 
 static Datum
@@ -138,10 +156,13 @@ static void
 add_limits(BudgetRows *rows, const AdCase *ad)
 {
 	const BudgetSelection *selection = rows->selection;
-	double		unit = pow(10, -selection->digits);
+	double		unit;
 
 	if (ad->bound == BOUND_HELD)
 		appendStringInfoString(&rows->reason, " Its budget is left as it is.");
+	if (selection->unallotted == 0 && selection->unreserved == 0)
+		return;
+	unit = pow(10, -selection->digits);
 	if (selection->unallotted > 0)
 		appendStringInfo(&rows->reason, " %.*f of the total stay unspent: the bounds allow no more.",
 						 selection->digits, unit * selection->unallotted);

@@ -13,13 +13,13 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
 #include "decide/allotment.h"
 #include "decide/amount.h"
 #include "decide/budget_selection.h"
 #include "decide/owner_group.h"
 #include "decide/random.h"
+#include "runtime/huge.h"
 
 #define SOFTMAX_TEMPERATURE 1.0
 #define MAX_DIGITS 4
@@ -45,56 +45,62 @@ static void require_argument(FunctionCallInfo fcinfo, int argument, const char *
 
 /*
  * artery.select_budget(ad_states, total_budget, creative_dna_scores, seed,
- * model, max_change, digits)
+ * model, max_change, digits), where it is no scan of its own (budget_scan.c)
  */
 Datum
 artery_select_budget(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	BudgetSelection	selection = {.digits = 2};
+	BudgetSelection *selection = artery_budget_select(fcinfo);
 	BudgetRows *rows;
-	char	   *model;
 	int			i;
+
+	if (selection->n < MANY_ROWS)
+		artery_begin_rows(fcinfo);
+	else
+		artery_begin_many_rows(fcinfo, Max(work_mem, Min(selection->n, MAX_ROWS_KILOBYTES)));
+	rows = artery_budget_rows_open(selection, true, true);
+	for (i = 0; i < selection->n; i++)
+	{
+		Datum		values[BUDGET_COLUMNS];
+		bool		nulls[BUDGET_COLUMNS];
+
+		CHECK_FOR_INTERRUPTS();
+		artery_budget_rows_form(rows, &selection->ads[i], values, nulls);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+BudgetSelection *
+artery_budget_select(FunctionCallInfo fcinfo)
+{
+	BudgetSelection *selection = palloc0(sizeof(BudgetSelection));
+	char	   *model;
 
 	require_argument(fcinfo, 0, "ad_states");
 	require_argument(fcinfo, 1, "total_budget");
 	model = read_model(fcinfo, 4);
-	if (PG_NARGS() > 6 && !PG_ARGISNULL(6))
-		selection.digits = PG_GETARG_INT32(6);
-	if (selection.digits < 0 || selection.digits > MAX_DIGITS)
+	selection->digits = PG_NARGS() > 6 && !PG_ARGISNULL(6) ? PG_GETARG_INT32(6) : 2;
+	if (selection->digits < 0 || selection->digits > MAX_DIGITS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("digits must be between 0 and %d", MAX_DIGITS)));
-	selection.total = artery_amount_units(PG_GETARG_NUMERIC(1), selection.digits, AMOUNT_NEAREST, "total_budget");
-	selection.seed = PG_ARGISNULL(3) ? artery_random_fresh_seed() : PG_GETARG_INT64(3);
-	selection.max_change = read_max_change(fcinfo, 5);
+	selection->total = artery_amount_units(PG_GETARG_NUMERIC(1), selection->digits, AMOUNT_NEAREST, "total_budget");
+	selection->seed = PG_ARGISNULL(3) ? artery_random_fresh_seed() : PG_GETARG_INT64(3);
+	selection->max_change = read_max_change(fcinfo, 5);
 	if (get_fn_expr_argtype(fcinfo->flinfo, 0) == JSONBARRAYOID)
-		selection.ads = artery_ad_cases_read_array(PG_GETARG_ARRAYTYPE_P(0), selection.digits, &selection.n);
+		selection->ads = artery_ad_cases_read_array(PG_GETARG_ARRAYTYPE_P(0), selection->digits, &selection->n);
 	else
-		selection.ads = artery_ad_cases_read(PG_GETARG_JSONB_P(0), selection.digits, &selection.n);
+		selection->ads = artery_ad_cases_read(PG_GETARG_JSONB_P(0), selection->digits, &selection->n);
 	if (!PG_ARGISNULL(2))
-		artery_ad_cases_apply_dna(selection.ads, selection.n, PG_GETARG_JSONB_P(2));
-	if (selection.n < MANY_ROWS)
-		artery_begin_rows(fcinfo);
-	else
-		artery_begin_many_rows(fcinfo, Max(work_mem, Min(selection.n, MAX_ROWS_KILOBYTES)));
-	if (selection.n == 0)
-		return (Datum) 0;
-	selection.is_delayed = model != NULL ? strcmp(model, "delayed") == 0 :
-		artery_delayed_possible(selection.ads, selection.n);
-	decide(&selection);
-
-	rows = artery_budget_rows_open(&selection);
-	for (i = 0; i < selection.n; i++)
-	{
-		Datum		values[BUDGET_COLUMNS];
-		bool		nulls[BUDGET_COLUMNS] = {false};
-
-		CHECK_FOR_INTERRUPTS();
-		artery_budget_rows_form(rows, &selection.ads[i], values, nulls);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	}
-	return (Datum) 0;
+		artery_ad_cases_apply_dna(selection->ads, selection->n, PG_GETARG_JSONB_P(2));
+	if (selection->n == 0)
+		return selection;
+	selection->is_delayed = model != NULL ? strcmp(model, "delayed") == 0 :
+		artery_delayed_possible(selection->ads, selection->n);
+	decide(selection);
+	return selection;
 }
 
 /*
@@ -109,7 +115,7 @@ artery_explain_budget(PG_FUNCTION_ARGS)
 	Jsonb	   *state;
 	AdCase		ad;
 	Datum		values[BUDGET_COLUMNS];
-	bool		nulls[BUDGET_COLUMNS] = {false};
+	bool		nulls[BUDGET_COLUMNS];
 
 	require_argument(fcinfo, 0, "ad_state");
 	require_argument(fcinfo, 1, "wanted");
@@ -126,7 +132,7 @@ artery_explain_budget(PG_FUNCTION_ARGS)
 	ad.budget = Min(Max(ad.wanted, ad.low), ad.high);
 	ad.bound = artery_ad_case_bound(ad.wanted, ad.budget, ad.low, ad.high, ad.minimum, ad.maximum);
 	artery_begin_rows(fcinfo);
-	artery_budget_rows_form(artery_budget_rows_open(&selection), &ad, values, nulls);
+	artery_budget_rows_form(artery_budget_rows_open(&selection, true, true), &ad, values, nulls);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	return (Datum) 0;
 }
@@ -139,8 +145,8 @@ static void
 decide(BudgetSelection *selection)
 {
 	int			n = selection->n;
-	AdCase	  **ads = palloc_extended(n * sizeof(AdCase *), MCXT_ALLOC_HUGE);
-	double	   *shares = palloc_extended(n * sizeof(double), MCXT_ALLOC_HUGE);
+	AdCase	  **ads = artery_huge_alloc(n * sizeof(AdCase *), 0);
+	double	   *shares = artery_huge_alloc(n * sizeof(double), 0);
 	OwnerGroups *groups;
 	int			i;
 

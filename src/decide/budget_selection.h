@@ -7,11 +7,15 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
 #include "decide/ad_case.h"
 #include "decide/delayed_selection.h"
 
 /* ad_id, current_budget, recommended_budget, change_percentage, confidence, reason, metrics */
 #define BUDGET_COLUMNS 7
+#define BUDGET_REASON 5
+#define BUDGET_METRICS 6
 
 /* One call: its arguments, its ads, and what the whole of it came to. */
 typedef struct BudgetSelection
@@ -29,10 +33,15 @@ typedef struct BudgetSelection
 	int64		unreserved;
 } BudgetSelection;
 
+/* The SQL function of that name, and what it decides by its arguments, which must last as long. */
+extern Datum artery_select_budget(PG_FUNCTION_ARGS);
+extern BudgetSelection *artery_budget_select(FunctionCallInfo fcinfo);
+
 /* Forms rows of a selection, one after the other. */
 typedef struct BudgetRows BudgetRows;
 
-extern BudgetRows *artery_budget_rows_open(const BudgetSelection *selection);
+/* Without a reason or metrics these are null. */
+extern BudgetRows *artery_budget_rows_open(const BudgetSelection *selection, bool with_reason, bool with_metrics);
 
 /* The row of an ad; what values point to lasts until the next row. */
 extern void artery_budget_rows_form(BudgetRows *rows, const AdCase *ad, Datum *values, bool *nulls);

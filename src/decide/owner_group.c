@@ -4,10 +4,10 @@
  */
 #include "artery.h"
 
-#include "utils/memutils.h"
 
 #include "decide/allotment.h"
 #include "decide/owner_group.h"
+#include "runtime/huge.h"
 
 static bool same_owner(const AdCase *a, const AdCase *b);
 static int	compare_owners(const void *left, const void *right, void *context);
@@ -18,7 +18,7 @@ static AdBound bound_of(const OwnerGroups *groups, int group);
 static void *
 allocate(int n, Size size)
 {
-	return palloc_extended(Max(n, 1) * size, MCXT_ALLOC_HUGE);
+	return artery_huge_alloc(n * size, 0);
 }
 
 OwnerGroups *
