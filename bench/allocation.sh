@@ -26,7 +26,7 @@ build() {
     program=$1
     shift
     ${CC:-cc} -std=gnu11 -O2 -Isrc -Ibench -I"$("$config" --includedir-server)" -I"$("$config" --includedir)" -o "$work/$program" \
-        src/decide/delayed.c src/decide/best.c src/decide/hedge.c src/decide/dna.c src/decide/pooling.c src/decide/exposure.c src/decide/hop.c src/decide/random.c \
+        src/decide/delayed.c src/decide/appeal.c src/decide/best.c src/decide/credit.c src/decide/hedge.c src/decide/polygamma.c src/decide/dna.c src/decide/pooling.c src/decide/exposure.c src/decide/hop.c src/decide/random.c \
         src/decide/allotment.c src/decide/blended.c bench/judge.c bench/market.c bench/standalone.c "$@" \
         -L"$("$config" --libdir)" -L"$("$config" --pkglibdir)" -L"$("$config" --pkglibdir)/.." -lpgcommon -lpgport -lcrypto -lm
 }

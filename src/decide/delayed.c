@@ -12,10 +12,13 @@
 
 #include "utils/palloc.h"
 
+#include "decide/appeal.h"
 #include "decide/best.h"
+#include "decide/credit.h"
 #include "decide/delayed.h"
 #include "decide/dna.h"
 #include "decide/hedge.h"
+#include "decide/polygamma.h"
 #include "decide/pooling.h"
 
 #define TYPICAL_CTR 0.01
@@ -48,6 +51,8 @@ typedef struct Decision
 	double	   *known;			/* per ad: log of everything that is not drawn */
 	double	   *middle;			/* per ad: mean and standard deviation of log value */
 	double	   *width;
+	double	   *wrong;			/* per ad: part of those past its first hop that is not its own */
+	double	   *appeal;			/* per ad: by what its CTR makes the rate of its first hop differ */
 	double	   *boldness;		/* per ad: width of its draws as a share of the width */
 	Evidence   *evidence;		/* per ad: CTR, then each hop */
 	double	   *mix;			/* per group: what its ads are worth together */
@@ -61,6 +66,7 @@ static void fit_response(Decision *decision);
 static void fit_wear(Decision *decision);
 static void fit_ctr(Decision *decision, DelayedScore *scores);
 static void learn_delay(Decision *decision, int hop, const DelayedHopPrior *prior);
+static void learn_clicks(Decision *decision, const DelayedHopPrior *prior);
 static double learn_spread(Decision *decision, const DelayedHopPrior *priors);
 static void count_hop(Decision *decision, int hop);
 static void fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior, double spread, DelayedScore *scores);
@@ -75,8 +81,6 @@ static void weigh_doubt(const Decision *decision);
 static double draw_value(const Decision *decision, int ad);
 static void mix_values(const Decision *decision, double *log_value, double largest);
 static void add_shares(const Decision *decision, double *log_value, double weight, DelayedScore *scores);
-static double digamma(double x);
-static double trigamma(double x);
 
 void
 artery_delayed_defaults(DelayedOptions *options, int count)
@@ -98,12 +102,13 @@ void
 artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, int hops,
 					  const DelayedOptions *options, DelayedAccount *account, DelayedScore *scores)
 {
-	double	   *columns = allocate(count, 6 * sizeof(double));
+	double	   *columns = allocate(count, 8 * sizeof(double));
 	Decision	decision = {
 		.ads = ads, .count = count, .hops = hops, .options = options, .account = account,
 		.successes = columns, .trials = columns + count, .known = columns + 2 * (Size) count,
 		.middle = columns + 3 * (Size) count, .width = columns + 4 * (Size) count,
-		.boldness = columns + 5 * (Size) count,
+		.boldness = columns + 5 * (Size) count, .wrong = columns + 6 * (Size) count,
+		.appeal = columns + 7 * (Size) count,
 		.evidence = allocate(count, (hops + 1) * sizeof(Evidence)),
 		.mix = options->groups > 0 ? allocate(options->groups, sizeof(double)) : NULL
 	};
@@ -116,6 +121,7 @@ artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, 
 	fit_ctr(&decision, scores);
 	for (i = 0; i < hops; i++)
 		learn_delay(&decision, i, &priors[i]);
+	learn_clicks(&decision, &priors[0]);
 	spread = learn_spread(&decision, priors);
 	for (i = 0; i < hops; i++)
 		fit_hop(&decision, i, &priors[i], spread, scores);
@@ -255,6 +261,25 @@ learn_delay(Decision *decision, int hop, const DelayedHopPrior *prior)
 	decision->account->delay[hop] = artery_hop_delay(&pooled, prior->delay);
 }
 
+/* Whose are those who went past the first hop, and what do CTRs say of it? */
+static void
+learn_clicks(Decision *decision, const DelayedHopPrior *prior)
+{
+	double	   *log_ctr = decision->middle;
+	int			i;
+
+	for (i = 0; i < decision->count; i++)
+	{
+		log_ctr[i] = log(evidence_of(decision, i)->a / evidence_of(decision, i)->b / decision->account->ctr);
+		decision->appeal[i] = 1;
+	}
+	count_hop(decision, 0);
+	artery_credit_wrong(decision->successes, decision->trials, decision->count, decision->wrong);
+	if (decision->options->spread > 0)
+		artery_appeal_fit(log_ctr, decision->successes, decision->trials, decision->count, prior->rate,
+						  decision->options->spread, decision->appeal);
+}
+
 /*
  * How far ads differ in a hop, as all hops tell together: few deals reach the
  * later ones, which say little of it by themselves, and ads that differ little early on
@@ -287,7 +312,7 @@ learn_spread(Decision *decision, const DelayedHopPrior *priors)
 	return sqrt(variance);
 }
 
-/* What pool is told of a hop. */
+/* What pool is told of a hop: trials of the first one are as many of an ad with the typical CTR. */
 static void
 count_hop(Decision *decision, int hop)
 {
@@ -298,6 +323,9 @@ count_hop(Decision *decision, int hop)
 		decision->successes[i] = decision->ads[i].hops[hop].reached;
 		decision->trials[i] = artery_hop_trials(&decision->ads[i].hops[hop], decision->account->delay[hop]);
 	}
+	artery_credit_correct(hop == 0 ? NULL : decision->wrong, decision->count, decision->successes, decision->trials);
+	for (i = 0; hop == 0 && i < decision->count; i++)
+		decision->trials[i] *= decision->appeal[i];
 }
 
 static void
@@ -312,10 +340,12 @@ fit_hop(Decision *decision, int hop, const DelayedHopPrior *prior, double spread
 	for (i = 0; i < decision->count; i++)
 	{
 		Evidence   *evidence = evidence_of(decision, i) + 1 + hop;
-		double		typical = typical_rate(decision, i);
+		double		appeal = hop == 0 ? decision->appeal[i] : 1;
+		double		typical = Min(appeal * typical_rate(decision, i), 0.999);
+		double		trials = Max(decision->trials[i] / appeal, decision->successes[i]);
 
 		evidence->a = typical * decision->pool.strength + decision->successes[i];
-		evidence->b = (1 - typical) * decision->pool.strength + decision->trials[i] - decision->successes[i];
+		evidence->b = (1 - typical) * decision->pool.strength + trials - decision->successes[i];
 	}
 }
 
@@ -377,8 +407,8 @@ summarize(Decision *decision, DelayedScore *scores)
 	{
 		const Evidence *evidence = evidence_of(decision, i);
 		double		mean = evidence->a / evidence->b;
-		double		middle = decision->known[i] + digamma(evidence->a) - log(evidence->b);
-		double		variance = trigamma(evidence->a);
+		double		middle = decision->known[i] + artery_polygamma_first(evidence->a) - log(evidence->b);
+		double		variance = artery_polygamma_second(evidence->a);
 
 		for (hop = 1; hop <= decision->hops; hop++)
 		{
@@ -386,8 +416,8 @@ summarize(Decision *decision, DelayedScore *scores)
 			double		all = a + evidence[hop].b;
 
 			mean *= a / all;
-			middle += digamma(a) - digamma(all);
-			variance += trigamma(a) - trigamma(all);
+			middle += artery_polygamma_first(a) - artery_polygamma_first(all);
+			variance += artery_polygamma_second(a) - artery_polygamma_second(all);
 		}
 		decision->middle[i] = middle;
 		decision->width[i] = sqrt(variance);
@@ -500,9 +530,9 @@ weigh_doubt(const Decision *decision)
 			const Evidence *evidence = evidence_of(decision, i);
 
 			if (hop == 0)
-				decision->boldness[i] += trigamma(evidence->a + entered);
+				decision->boldness[i] += artery_polygamma_second(evidence->a + entered);
 			evidence += 1 + hop;
-			decision->boldness[i] += trigamma(evidence->a + reached) - trigamma(evidence->a + evidence->b + entered);
+			decision->boldness[i] += artery_polygamma_second(evidence->a + reached) - artery_polygamma_second(evidence->a + evidence->b + entered);
 		}
 	}
 	for (i = 0; i < decision->count; i++)
@@ -565,30 +595,4 @@ mix_values(const Decision *decision, double *log_value, double largest)
 		decision->mix[decision->ads[i].group] += decision->ads[i].part * exp(log_value[i] - largest);
 	for (i = 0; i < decision->count; i++)
 		log_value[i] = largest + log(decision->mix[decision->ads[i].group]);
-}
-
-/* Derivative of log Gamma, x > 0: recurrence to 8, then the asymptotic series. */
-static double
-digamma(double x)
-{
-	double		sum = 0;
-	double		y;
-
-	for (; x < 8; x++)
-		sum -= 1 / x;
-	y = 1 / (x * x);
-	return sum + log(x) - 0.5 / x - y * (1.0 / 12 - y * (1.0 / 120 - y / 252));
-}
-
-/* Its derivative. */
-static double
-trigamma(double x)
-{
-	double		sum = 0;
-	double		y;
-
-	for (; x < 8; x++)
-		sum += 1 / (x * x);
-	y = 1 / (x * x);
-	return sum + 1 / x + 0.5 * y + y / x * (1.0 / 6 - y * (1.0 / 30 - y / 42));
 }

@@ -10,8 +10,9 @@
  *		v = impressions bought * CTR * product of the hop rates * value of the last stage
  *
  * CTR and hop rates have posteriors (Gamma and Beta), shrunk towards those of
- * the account's ads by as much as these resemble each other. Impressions grow like
- * spend^gamma, so for known v the best split is share ~ v^(1 / (1 - gamma)). The
+ * the account's ads by as much as these resemble each other. Before any enquiry an ad's clicks are
+ * expected to be the less worth the more of them it gets, and a few conversions to be credited
+ * wrongly. Impressions grow like spend^gamma, so for known v the best split is share ~ v^(1 / (1 - gamma)). The
  * split decided is the mean of that over draws from the posteriors: an
  * ad that may be good gets money to show it. Ads that share a budget are worth what they
  * are in the mix in which they have it. Doubt that a horizon's data would not

@@ -79,6 +79,18 @@ CREATE FUNCTION pg_temp.worth_of_wins(differ float8) RETURNS float8 LANGUAGE sql
                    jsonb_build_array('won', CASE j WHEN 1 THEN 10 WHEN 2 THEN 4 ELSE round(7 * differ ^ (-1) ^ j) END)))) FROM generate_series(1, 6) j), 1000, seed => 1) s $$;
 SELECT cmp_ok(pg_temp.worth_of_wins(5), '>', pg_temp.worth_of_wins(1) * 1.02, 'where ads differ early in the funnel, a difference later is believed more');
 
+-- Of six ads half get twice the clicks, and 2 ^ power times the enquiries. Two new ads have one enquiry each: what
+-- is the one with twice the clicks worth to the other?
+CREATE FUNCTION pg_temp.worth_of_clicks(power float8) RETURNS float8 LANGUAGE sql AS $$
+    SELECT max((s.metrics -> 'value_mean')::float8) FILTER (WHERE s.ad_id = 'ad 7')
+           / max((s.metrics -> 'value_mean')::float8) FILTER (WHERE s.ad_id = 'ad 8')
+      FROM artery.select_budget((SELECT jsonb_agg(jsonb_build_object('ad_id', 'ad ' || j, 'impressions', CASE WHEN j < 7 THEN 1e6 ELSE 1e4 END,
+               'clicks', CASE WHEN j < 7 THEN 10000 ELSE 100 END * 2 ^ (j % 2), 'spend', CASE WHEN j < 7 THEN 5000 ELSE 50 END,
+               'pipeline_value', 0, 'age_hours', 2000, 'won_value', 100,
+               'stages', jsonb_build_array(jsonb_build_array('won', CASE WHEN j < 7 THEN round(200 * 2 ^ (power * (j % 2))) ELSE 1 END)))) FROM generate_series(1, 8) j), 1000, seed => 1) s $$;
+SELECT cmp_ok(pg_temp.worth_of_clicks(1), '>', pg_temp.worth_of_clicks(0) * 1.1, 'whether clicks that come easily are worth less is learnt from the other ads');
+SELECT cmp_ok(pg_temp.worth_of_clicks(1), '>', 1.2::float8, 'where they are not, they count');
+
 -- The same counts, deals that take so many days: the share of the ad that won more.
 CREATE FUNCTION pg_temp.share_of_better(days float8) RETURNS float8 LANGUAGE sql AS $$
     SELECT (s.metrics -> 'share')::float8
