@@ -162,6 +162,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION artery.decision_model(text) IS 'The model that decides a tenant''s budgets: delayed where it has stages of any value, else blended.';
 
+CREATE OR REPLACE FUNCTION artery.model_version(model text)
+RETURNS integer
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_model_version';
+COMMENT ON FUNCTION artery.model_version(text) IS
+'The version of a model''s mathematics in the library that is loaded; allocation_run.model_version says by which one a run was decided.';
+
 CREATE OR REPLACE FUNCTION artery.ad_posterior(
     tenant_id text, ad_id text, as_of timestamptz,
     OUT alpha float8, OUT beta float8, OUT mean float8, OUT low float8, OUT high float8)
@@ -488,8 +495,8 @@ DECLARE
     v_run_id bigint;
     v_ads    bigint;
 BEGIN
-    INSERT INTO artery.allocation_run AS r (tenant_id, as_of, model, seed, total_budget, ads, settings, started_at, duration_ms)
-    VALUES (store_allocation.tenant_id, store_allocation.as_of, v_model, store_allocation.seed,
+    INSERT INTO artery.allocation_run AS r (tenant_id, as_of, model, model_version, seed, total_budget, ads, settings, started_at, duration_ms)
+    VALUES (store_allocation.tenant_id, store_allocation.as_of, v_model, artery.model_version(v_model), store_allocation.seed,
             store_allocation.total_budget, 0, store_allocation.settings, artery.now(), 0)
     RETURNING r.run_id INTO v_run_id;
 
@@ -548,7 +555,7 @@ CREATE TRIGGER allocation_run_deleted AFTER DELETE ON artery.allocation_run
 CREATE OR REPLACE VIEW artery.v_budget_recommendations WITH (security_barrier) AS
 SELECT b.tenant_id, b.run_id, r.as_of, b.ad_id, b.budget_owner_id, b.current_budget, b.recommended_budget,
        b.change_percentage, b.confidence, b.reason, r.seed, r.model, b.change_id, b.inputs, b.metrics,
-       b.metrics ->> 'decision' AS decision, b.metrics ->> 'decision_reason' AS decision_reason, b.metrics ->> 'held' AS held, r.mode
+       b.metrics ->> 'decision' AS decision, b.metrics ->> 'decision_reason' AS decision_reason, b.metrics ->> 'held' AS held, r.mode, r.model_version
   FROM artery.budget_recommendation b
   JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
  WHERE artery.tenant_visible(b.tenant_id);
