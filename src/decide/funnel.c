@@ -85,6 +85,7 @@ artery_funnel_read(Funnel *funnel, FunnelKey key, const JsonWalk *value, const F
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("\"exposure\" of ad \"%s\" is not an object", ad_id)));
 			read_sums(&funnel->exposure, exposure_keys, lengthof(exposure_keys), (const JsonbContainer *) value->at, ad_id);
+			artery_exposure_bound(&funnel->exposure);
 			funnel->has_exposure = true;
 	}
 }

@@ -153,5 +153,11 @@ ROLLBACK;
 SELECT artery.add_tenant('delayed none');
 SELECT artery.register_ad('delayed none', 'n', 'c');
 SELECT metrics ->> 'model' AS model FROM artery.allocate_budget('delayed none', 10);
+-- sums that no history adds up to (logarithms of no amount, positions beyond the one reached) never come out as NaN or Infinity
+SELECT ad_id, metrics::text ~* 'nan|infinity' OR reason ~* '\m(nan|inf)' AS broken, confidence BETWEEN 0 AND 1 AS sure, sum(recommended_budget) OVER () AS total
+  FROM artery.select_budget(jsonb_build_array(
+           ad('good', 10000, 200, '[["lead", 20], ["closed_won", 4]]', '{"exposure": {"clicks": 200, "impressions": 10000, "periods": 0, "log_spend": 49295, "log_impressions": 40632}}'),
+           ad('poor', 10000, 200, '[["lead", 4], ["closed_won", 0]]', '{"exposure": {"clicks": 200, "impressions": 10000, "shown": 98005, "shown_moment": 1e12, "clicks_moment": 0, "shown_square": 1}}')), 200, seed => 1)
+ ORDER BY 1;
 DROP FUNCTION two;
 DROP FUNCTION ad;
