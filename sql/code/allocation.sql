@@ -348,7 +348,10 @@ BEGIN
       FROM facts f
       LEFT JOIN artery.owner_bounds(allocation_inputs.tenant_id, v_settings) k ON k.budget_owner_id = f.budget_owner_id
       LEFT JOIN LATERAL (
-         SELECT l.budget, ceil(l.low * v_unit) / v_unit AS low, floor(l.high * v_unit) / v_unit AS high,
+         SELECT l.budget, CASE WHEN l.low IS NOT NULL
+                               -- of bounds so near that no amount is between them the upper one
+                               THEN least(ceil(l.low * v_unit) / v_unit, floor(l.high * v_unit) / v_unit) END AS low,
+                floor(l.high * v_unit) / v_unit AS high,
                 ceil(l.budget * l.down * v_unit) / v_unit AS least, floor(l.budget * l.up * v_unit) / v_unit AS most
            FROM (SELECT coalesce(f.owner_budget, f.owner_pace) AS budget, coalesce(k.min_budget, v_minimum) AS low,
                         coalesce(k.max_budget, v_maximum) AS high, 1 + coalesce(k.max_step_percent::numeric, v_step) / 100 AS up,

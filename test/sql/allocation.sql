@@ -95,6 +95,8 @@ SELECT artery.schedule_allocation('allocation', '0 * * * *');
 SELECT artery.unschedule_allocation('allocation');
 SELECT artery.schedule_allocation('nobody', '0 * * * *');
 \set VERBOSITY default
+SELECT artery.schedule_sql('allocation', '');
+SELECT artery.schedule_sql('allocation', NULL);
 SELECT octet_length(artery.allocation_job_name(repeat('x', 256))), artery.allocation_job_name(repeat('x', 256)) <> artery.allocation_job_name(repeat('x', 255)) AS apart;
 
 -- refused
