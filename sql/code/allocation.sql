@@ -192,11 +192,11 @@ BEGIN
     -- that the last run gave most, as it saw them.
     PERFORM artery.fold_allocation(tenant_id, artery.now(), false);
     IF (SELECT count(*) FROM (SELECT FROM artery.ad_state s WHERE s.tenant_id = ad_posterior.tenant_id LIMIT v_peers + 1) n) <= v_peers THEN
-        SELECT jsonb_agg(i.inputs) INTO v_states
+        SELECT jsonb_agg(i.inputs - ARRAY['min_budget', 'max_budget']) INTO v_states
           FROM artery.decision_inputs(ad_posterior.tenant_id, artery.now(), 'delayed', v_direct) i
          WHERE i.ad_id <> ad_posterior.ad_id;
     ELSE
-        SELECT jsonb_agg(b.inputs) INTO v_states
+        SELECT jsonb_agg(b.inputs - ARRAY['min_budget', 'max_budget']) INTO v_states
           FROM (SELECT x.inputs FROM artery.budget_recommendation x
                  WHERE x.tenant_id = ad_posterior.tenant_id AND x.ad_id <> ad_posterior.ad_id
                    AND x.run_id = (SELECT max(r.run_id) FROM artery.allocation_run r
@@ -206,7 +206,9 @@ BEGIN
     SELECT (d.metrics ->> 'value_mean')::float8, (d.metrics ->> 'value_low')::float8, (d.metrics ->> 'value_high')::float8
       INTO mean, low, high
       FROM artery.decision_inputs(ad_posterior.tenant_id, artery.now(), 'delayed', v_direct, ad_posterior.ad_id) i
-     CROSS JOIN LATERAL artery.select_budget(coalesce(v_states, '[]') || i.inputs, 1, seed => 0, model => 'delayed') d
+     -- what is believed does not depend on bounds; and those of an owner are known from all its ads only
+     CROSS JOIN LATERAL artery.select_budget(coalesce(v_states, '[]') || (i.inputs - ARRAY['min_budget', 'max_budget']), 1,
+                                             seed => 0, model => 'delayed') d
      WHERE d.ad_id = ad_posterior.ad_id;
 END
 $$;

@@ -95,23 +95,35 @@ DECLARE
     v_changes  uuid[] := '{}';
     v_refusals text[] := '{}';
     v_proposed integer := 0;
+    v_least    numeric;
 BEGIN
     FOR v_owner IN
         SELECT w.* FROM artery.owner_wishes(propose_allocation.tenant_id, propose_allocation.run_id) w
          WHERE w.campaign_id IS NOT NULL ORDER BY w.budget_owner_id
     LOOP
+        IF v_owner.refusal IS NULL AND v_owner.open_change IS NULL AND v_owner.wanted < v_owner.budget THEN
+            v_least := artery.least_budget(propose_allocation.tenant_id, v_owner.budget_owner_id);
+            IF v_owner.budget <= v_least THEN
+                v_owner.refusal := format('Meta takes no budget below %s', v_least);
+            END IF;
+        END IF;
         IF v_owner.refusal IS NULL AND v_owner.open_change IS NULL THEN
-            v_owner.open_change := artery.queue_ad_change(
-                tenant_id => propose_allocation.tenant_id, campaign_id => v_owner.campaign_id,
-                change_type => CASE WHEN v_owner.wanted > v_owner.budget THEN 'BUDGET_INCREASE' ELSE 'BUDGET_DECREASE' END,
-                old_value => CASE WHEN v_owner.is_observed THEN jsonb_build_object('budget', v_owner.budget) END,
-                new_value => jsonb_build_object('budget', v_owner.wanted),
-                triggered_by => 'allocate_budget',
-                adset_id => CASE WHEN v_owner.owner_type = 'campaign' THEN NULL ELSE v_owner.budget_owner_id END,
-                ml_confidence => least(v_owner.confidence, 1),
-                reason => format('Allocation %s, %s ad(s): %s', propose_allocation.run_id, v_owner.ads, v_owner.reason),
-                budget_owner_id => v_owner.budget_owner_id, run_id => propose_allocation.run_id);
-            v_proposed := v_proposed + 1;
+            BEGIN
+                v_owner.open_change := artery.queue_ad_change(
+                    tenant_id => propose_allocation.tenant_id, campaign_id => v_owner.campaign_id,
+                    change_type => CASE WHEN v_owner.wanted > v_owner.budget THEN 'BUDGET_INCREASE' ELSE 'BUDGET_DECREASE' END,
+                    old_value => CASE WHEN v_owner.is_observed THEN jsonb_build_object('budget', v_owner.budget) END,
+                    new_value => jsonb_build_object('budget', v_owner.wanted),
+                    triggered_by => 'allocate_budget',
+                    adset_id => CASE WHEN v_owner.owner_type = 'campaign' THEN NULL ELSE v_owner.budget_owner_id END,
+                    ml_confidence => least(v_owner.confidence, 1),
+                    reason => format('Allocation %s, %s ad(s): %s', propose_allocation.run_id, v_owner.ads, v_owner.reason),
+                    budget_owner_id => v_owner.budget_owner_id, run_id => propose_allocation.run_id);
+                v_proposed := v_proposed + 1;
+            EXCEPTION WHEN data_exception THEN
+                -- a wish that cannot be is its owner's trouble, not that of the others
+                v_owner.refusal := SQLERRM;
+            END;
         END IF;
         v_owners := v_owners || v_owner.budget_owner_id;
         v_changes := v_changes || CASE WHEN v_owner.refusal IS NULL THEN v_owner.open_change END;

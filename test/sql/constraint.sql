@@ -137,6 +137,23 @@ SELECT target_id, change_type, new_value FROM artery.v_pending_changes WHERE ten
 SELECT artery.constrain_owner('bounds own', 's1', min_budget => 70.001, max_budget => 70.004), artery.constrain_owner('bounds own', 's2', min_budget => 100, max_budget => 100);
 SELECT ad_id, recommended_budget, metrics ->> 'bounded_by' AS bounded_by, substring(reason FROM '(?:Held|Its budget).*') AS held
   FROM artery.allocate_budget('bounds own', 300, 7, '2024-03-10 00:00+00', false) ORDER BY 1;
+-- feedback is taken whatever bounds there are: of an owner whose budget nobody has seen they follow from what all its ads spend
+SELECT artery.add_tenant('bounds told', 'service_business', settings => '{"max_step_percent": 10}');
+SELECT count(artery.register_ad('bounds told', 't' || i, 'c1', 's1', first_seen => '2024-03-01 00:00+00')) FROM generate_series(1, 2) i;
+SELECT count(artery.record_ad_day('bounds told', 't' || i, '2024-03-08', 3000, 60, 100 * i)) FROM generate_series(1, 2) i;
+SELECT actual_roas, posterior_low < posterior_high AS believed FROM artery.record_feedback('bounds told', 't2', 400, 200, as_of => '2024-03-09 00:00+00');
+-- a wish that cannot be, as Meta takes no less, is its owner's trouble and not the run's: s1 stays, s2 is raised
+SELECT artery.add_tenant('bounds least', 'service_business', settings => '{"fuzz_percent": 0}');
+SELECT count(artery.register_ad('bounds least', 'l' || i, 'c1', 's' || i, first_seen => '2024-03-01 00:00+00')) FROM generate_series(1, 2) i;
+SELECT count(artery.observe_budget('bounds least', 's' || i, 40, '2024-03-01 00:00+00')) FROM generate_series(1, 2) i;
+UPDATE artery.budget_owner SET minimum = 40 WHERE tenant_id = 'bounds least';
+SELECT artery.constrain_owner('bounds least', 's1', max_budget => 30);
+SELECT ad_id, recommended_budget, substring(reason FROM 'Not proposed.*') AS reason FROM artery.allocate_budget('bounds least', 100, 7, '2024-03-10 00:00+00') ORDER BY 1;
+SELECT target_id, new_value FROM artery.v_pending_changes WHERE tenant_id = 'bounds least';
+-- or as the ads of one ad set are said to be of two campaigns, one of which keeps its budget itself
+SELECT artery.register_ad('bounds least', 'l3', 'c3', 's3', budget_owner_id => 's3', first_seen => '2024-03-01 00:00+00'), artery.register_ad('bounds least', 'l4', 'c4', 's3', first_seen => '2024-03-01 00:00+00');
+SELECT artery.observe_budget('bounds least', 's3', 50, '2024-03-01 00:00+00'), artery.observe_budget('bounds least', 'c3', 70, '2024-03-02 00:00+00');
+SELECT ad_id, budget_owner_id, substring(reason FROM 'Not proposed.*') AS reason FROM artery.allocate_budget('bounds least', 400, 7, '2024-03-10 00:00+00') ORDER BY 1;
 
 -- refused
 SELECT artery.constrain_owner('bounds', 's9', pinned => true);
