@@ -220,17 +220,23 @@ RETURNS record
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    -- three digits, or all where these would name a threshold that it only comes near
+    v_told numeric := round(roas::numeric, 3);
 BEGIN
+    IF v_told = 0.5 OR v_told = 3.0 THEN
+        v_told := roas::numeric;
+    END IF;
     IF roas > 3.0 THEN
         decision := 'scale';
-        reason := format('ROAS %sx is above 3.0.', round(roas::numeric, 3));
+        reason := format('ROAS %sx is above 3.0.', v_told);
     ELSIF days_live < 2 OR spend < 100 THEN
         decision := 'maintain';
         reason := format('Too early to judge: %s days live, %s spent; nothing is stopped before 2 days and 100 spent.',
                          trunc(days_live::numeric, 1), round(spend, 2));
     ELSIF roas < 0.5 AND spend >= 200 THEN
         decision := 'kill';
-        reason := format('ROAS %sx is below 0.5 after %s spent.', round(roas::numeric, 3), round(spend, 2));
+        reason := format('ROAS %sx is below 0.5 after %s spent.', v_told, round(spend, 2));
     ELSE
         decision := 'maintain';
         reason := format('ROAS %sx after %s spent: neither below 0.5 with 200 spent nor above 3.0.',
@@ -314,6 +320,7 @@ DECLARE
     v_minimum  numeric := v_settings ->> 'min_budget';
     v_maximum  numeric := v_settings ->> 'max_budget';
     v_step     numeric := v_settings ->> 'max_step_percent';
+    v_most     constant bigint := 1e15;
 BEGIN
     RETURN QUERY
     WITH facts AS (
@@ -337,9 +344,10 @@ BEGIN
     )
     SELECT f.ad_id, f.campaign_id, f.budget_owner_id,
            artery.make_object(
-               'ad_id', f.ad_id, 'impressions', f.impressions, 'clicks', f.clicks, 'spend', f.spend,
-               'pipeline_value', CASE WHEN v_direct THEN f.cash_revenue ELSE f.pipeline_value END,
-               'cash_revenue', f.cash_revenue, 'age_hours', f.age_hours, 'dna_score', f.dna_score,
+               -- no more than a state may say: one absurd fact must not stop the decisions on all other ads
+               'ad_id', f.ad_id, 'impressions', least(f.impressions, v_most), 'clicks', least(f.clicks, v_most), 'spend', least(f.spend, 1e12),
+               'pipeline_value', least(CASE WHEN v_direct THEN f.cash_revenue ELSE f.pipeline_value END, 1e12),
+               'cash_revenue', least(f.cash_revenue, 1e12), 'age_hours', f.age_hours, 'dna_score', f.dna_score,
                -- an owner's budget as its ads share it: by what they spent
                'current_budget', CASE WHEN f.owner_spend > 0 THEN round(f.owner_budget * f.spend / f.owner_spend, v_digits)
                                       ELSE round(f.owner_budget / f.siblings, v_digits) END,
@@ -387,7 +395,7 @@ BEGIN
     SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held,
            artery.join_objects(artery.join_objects(i.inputs, f.inputs), CASE WHEN o.other > 0
                -- value that no deal accounts for, told or of single conversions, counts as so many wins
-               THEN jsonb_build_object('other_wins', o.other / (f.inputs -> 'won_value')::numeric) END)
+               THEN jsonb_build_object('other_wins', least(o.other / (f.inputs -> 'won_value')::numeric, 1e15)) END)
       FROM artery.allocation_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) i
       LEFT JOIN artery.funnel_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) f
         ON decision_inputs.model = 'delayed' AND f.ad_id = i.ad_id

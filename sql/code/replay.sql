@@ -173,7 +173,7 @@ BEGIN
     IF v_model = 'blended' THEN
         RETURN format('Had it earned twice as much: %s a day; nothing: %s.%s',
             artery.budget_if(tenant_id, run_id, ad_id,
-                jsonb_build_object('pipeline_value', 2 * (v_inputs ->> 'pipeline_value')::numeric)),
+                jsonb_build_object('pipeline_value', least(2 * (v_inputs ->> 'pipeline_value')::numeric, 1e12))),
             artery.budget_if(tenant_id, run_id, ad_id, '{"pipeline_value": 0}'), v_more);
     END IF;
     v_first := v_inputs #>> '{stages,0,0}';
