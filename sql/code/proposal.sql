@@ -65,7 +65,10 @@ AS $$
                 -- less than one percent is not worth an action on the account
                 WHEN abs(w.wanted - w.budget) < greatest(0.01, 0.01 * w.budget) THEN 'less than 1 percent'
                 WHEN abs(w.wanted - w.budget) < 0.05 * w.budget AND w.budget BETWEEN w.low AND w.high
-                THEN 'less than 5 percent, which cannot be told from chance yet' END,
+                THEN 'less than 5 percent, which cannot be told from chance yet'
+                -- the draws alone move the budgets of young ads by so much
+                WHEN abs(w.wanted - w.budget) < 0.15 * w.budget AND w.budget BETWEEN w.low AND w.high AND w.confidence < 0.7
+                THEN format('less than 15 percent, and with a confidence of %s it cannot be told from chance yet', round(w.confidence::numeric, 2)) END,
            c.change_id,
            w.campaign_id IS NULL OR w.wanted <= 0 OR w.held
            OR coalesce(w.wanted < w.min_budget, false) OR coalesce(w.wanted > w.max_budget, false)
