@@ -43,7 +43,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.constrain_owner(text, text, numeric, numeric, float8, boolean, text, text) IS
-'Bound the daily budget of an ad set or campaign, in place of the tenant''s min_budget, max_budget and max_step_percent; Where one bound is given, a tenant''s other bound that contradicts it gives way. pinned keeps it as it is: counted in the total, never changed by an allocation. Replaces what was set before; with nothing given, the tenant''s settings hold again. Returns whether it has bounds of its own.';
+'Bound the daily budget of an ad set or campaign, in place of the tenant''s min_budget, max_budget and max_step_percent; a bound of the tenant that contradicts one given here gives way. pinned keeps it as it is: counted in the total, never changed by an allocation. Replaces what was set before; with nothing given, the tenant''s settings hold again. Returns whether it has bounds of its own.';
 
 CREATE OR REPLACE FUNCTION artery.owner_bounds(
     tenant_id text, settings jsonb,
