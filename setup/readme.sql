@@ -25,7 +25,7 @@ INSERT INTO section VALUES
 (3, 'Clicks and conversions', '{track_click,identify,fingerprint,parse_user_agent,attribute_conversion,explain_attribution,reattribute,make_click_partitions,expire_clicks,fold_attribution_state,rebuild_attribution_state}'),
 (4, 'CRM', '{hubspot_webhook,replay_webhook_events,record_stage,record_stages}'),
 (5, 'Ads', '{register_ad,record_ad_day,record_ad_days,observe_budget,record_feedback,rebuild_allocation_state}'),
-(6, 'Decisions', '{ctr_weight,blended_score,select_budget,softmax_allocation,allocate_budget,constrain_owner,record_dna,explain_recommendation,replay_recommendation,ad_decision,schedule_allocation,unschedule_allocation,schedule_sql,explain_budget}'),
+(6, 'Decisions', '{ctr_weight,blended_score,select_budget,softmax_allocation,allocate_budget,constrain_owner,record_dna,explain_recommendation,replay_allocation,replay_recommendation,ad_decision,schedule_allocation,unschedule_allocation,schedule_sql,explain_budget}'),
 (7, 'Guard', '{check_rate_limit,check_budget_velocity}'),
 (8, 'Changes', '{queue_ad_change,approve_ad_change,reject_ad_change,cancel_ad_change,rollback_ad_change,retry_ad_change,resume_delivery}'),
 (9, 'Jobs', '{enqueue_job,claim_jobs,complete_job,fail_job,retry_job}'),

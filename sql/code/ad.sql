@@ -36,6 +36,20 @@ END
 $$;
 COMMENT ON FUNCTION artery.check_amount(numeric, text) IS 'Error 22004 or 22003 unless the amount is finite, not negative and at most 1e12.';
 
+CREATE OR REPLACE FUNCTION artery.check_count(count bigint, what text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF count < 0 OR count > 1e15 THEN
+        RAISE EXCEPTION '% is out of range', what
+            USING ERRCODE = '22003', DETAIL = format('It is %s; it must be between 0 and 1e15.', count);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.check_count(bigint, text) IS 'Error 22003 unless the count is between 0 and 1e15.';
+
 CREATE OR REPLACE FUNCTION artery.check_moment(moment timestamptz, what text)
 RETURNS void
 LANGUAGE plpgsql STABLE
@@ -521,8 +535,8 @@ AS $$
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
     PERFORM artery.check_id(ad_id, 'ad_id'), artery.check_amount(actual_pipeline_value, 'actual_pipeline_value'),
-            artery.check_amount(actual_spend, 'actual_spend'), artery.check_amount(coalesce(impressions, 0), 'impressions'),
-            artery.check_amount(coalesce(clicks, 0), 'clicks'), artery.check_amount(coalesce(cash_revenue, 0), 'cash_revenue'),
+            artery.check_amount(actual_spend, 'actual_spend'), artery.check_count(coalesce(impressions, 0), 'impressions'),
+            artery.check_count(coalesce(clicks, 0), 'clicks'), artery.check_amount(coalesce(cash_revenue, 0), 'cash_revenue'),
             artery.check_moment(as_of, 'as_of');
 
     INSERT INTO artery.ad_state AS s (tenant_id, ad_id, first_seen, updated_at)

@@ -162,6 +162,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION artery.decision_model(text) IS 'The model that decides a tenant''s budgets: delayed where it has stages of any value, else blended.';
 
+CREATE OR REPLACE FUNCTION artery.model_version(model text)
+RETURNS integer
+LANGUAGE C STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'artery_model_version';
+COMMENT ON FUNCTION artery.model_version(text) IS
+'The version of a model''s mathematics in the library that is loaded; allocation_run.model_version says by which one a run was decided.';
+
 CREATE OR REPLACE FUNCTION artery.ad_posterior(
     tenant_id text, ad_id text, as_of timestamptz,
     OUT alpha float8, OUT beta float8, OUT mean float8, OUT low float8, OUT high float8)
@@ -185,11 +192,11 @@ BEGIN
     -- that the last run gave most, as it saw them.
     PERFORM artery.fold_allocation(tenant_id, artery.now(), false);
     IF (SELECT count(*) FROM (SELECT FROM artery.ad_state s WHERE s.tenant_id = ad_posterior.tenant_id LIMIT v_peers + 1) n) <= v_peers THEN
-        SELECT jsonb_agg(i.inputs) INTO v_states
+        SELECT jsonb_agg(i.inputs - ARRAY['min_budget', 'max_budget']) INTO v_states
           FROM artery.decision_inputs(ad_posterior.tenant_id, artery.now(), 'delayed', v_direct) i
          WHERE i.ad_id <> ad_posterior.ad_id;
     ELSE
-        SELECT jsonb_agg(b.inputs) INTO v_states
+        SELECT jsonb_agg(b.inputs - ARRAY['min_budget', 'max_budget']) INTO v_states
           FROM (SELECT x.inputs FROM artery.budget_recommendation x
                  WHERE x.tenant_id = ad_posterior.tenant_id AND x.ad_id <> ad_posterior.ad_id
                    AND x.run_id = (SELECT max(r.run_id) FROM artery.allocation_run r
@@ -199,7 +206,9 @@ BEGIN
     SELECT (d.metrics ->> 'value_mean')::float8, (d.metrics ->> 'value_low')::float8, (d.metrics ->> 'value_high')::float8
       INTO mean, low, high
       FROM artery.decision_inputs(ad_posterior.tenant_id, artery.now(), 'delayed', v_direct, ad_posterior.ad_id) i
-     CROSS JOIN LATERAL artery.select_budget(coalesce(v_states, '[]') || i.inputs, 1, seed => 0, model => 'delayed') d
+     -- what is believed does not depend on bounds; and those of an owner are known from all its ads only
+     CROSS JOIN LATERAL artery.select_budget(coalesce(v_states, '[]') || (i.inputs - ARRAY['min_budget', 'max_budget']), 1,
+                                             seed => 0, model => 'delayed') d
      WHERE d.ad_id = ad_posterior.ad_id;
 END
 $$;
@@ -211,17 +220,23 @@ RETURNS record
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    -- three digits, or all where these would name a threshold that it only comes near
+    v_told numeric := round(roas::numeric, 3);
 BEGIN
+    IF v_told = 0.5 OR v_told = 3.0 THEN
+        v_told := roas::numeric;
+    END IF;
     IF roas > 3.0 THEN
         decision := 'scale';
-        reason := format('ROAS %sx is above 3.0.', round(roas::numeric, 3));
+        reason := format('ROAS %sx is above 3.0.', v_told);
     ELSIF days_live < 2 OR spend < 100 THEN
         decision := 'maintain';
         reason := format('Too early to judge: %s days live, %s spent; nothing is stopped before 2 days and 100 spent.',
                          trunc(days_live::numeric, 1), round(spend, 2));
     ELSIF roas < 0.5 AND spend >= 200 THEN
         decision := 'kill';
-        reason := format('ROAS %sx is below 0.5 after %s spent.', round(roas::numeric, 3), round(spend, 2));
+        reason := format('ROAS %sx is below 0.5 after %s spent.', v_told, round(spend, 2));
     ELSE
         decision := 'maintain';
         reason := format('ROAS %sx after %s spent: neither below 0.5 with 200 spent nor above 3.0.',
@@ -305,6 +320,7 @@ DECLARE
     v_minimum  numeric := v_settings ->> 'min_budget';
     v_maximum  numeric := v_settings ->> 'max_budget';
     v_step     numeric := v_settings ->> 'max_step_percent';
+    v_most     constant bigint := 1e15;
 BEGIN
     RETURN QUERY
     WITH facts AS (
@@ -328,9 +344,10 @@ BEGIN
     )
     SELECT f.ad_id, f.campaign_id, f.budget_owner_id,
            artery.make_object(
-               'ad_id', f.ad_id, 'impressions', f.impressions, 'clicks', f.clicks, 'spend', f.spend,
-               'pipeline_value', CASE WHEN v_direct THEN f.cash_revenue ELSE f.pipeline_value END,
-               'cash_revenue', f.cash_revenue, 'age_hours', f.age_hours, 'dna_score', f.dna_score,
+               -- no more than a state may say: one absurd fact must not stop the decisions on all other ads
+               'ad_id', f.ad_id, 'impressions', least(f.impressions, v_most), 'clicks', least(f.clicks, v_most), 'spend', least(f.spend, 1e12),
+               'pipeline_value', least(CASE WHEN v_direct THEN f.cash_revenue ELSE f.pipeline_value END, 1e12),
+               'cash_revenue', least(f.cash_revenue, 1e12), 'age_hours', f.age_hours, 'dna_score', f.dna_score,
                -- an owner's budget as its ads share it: by what they spent
                'current_budget', CASE WHEN f.owner_spend > 0 THEN round(f.owner_budget * f.spend / f.owner_spend, v_digits)
                                       ELSE round(f.owner_budget / f.siblings, v_digits) END,
@@ -341,7 +358,10 @@ BEGIN
       FROM facts f
       LEFT JOIN artery.owner_bounds(allocation_inputs.tenant_id, v_settings) k ON k.budget_owner_id = f.budget_owner_id
       LEFT JOIN LATERAL (
-         SELECT l.budget, ceil(l.low * v_unit) / v_unit AS low, floor(l.high * v_unit) / v_unit AS high,
+         SELECT l.budget, CASE WHEN l.low IS NOT NULL
+                               -- of bounds so near that no amount is between them the upper one
+                               THEN least(ceil(l.low * v_unit) / v_unit, floor(l.high * v_unit) / v_unit) END AS low,
+                floor(l.high * v_unit) / v_unit AS high,
                 ceil(l.budget * l.down * v_unit) / v_unit AS least, floor(l.budget * l.up * v_unit) / v_unit AS most
            FROM (SELECT coalesce(f.owner_budget, f.owner_pace) AS budget, coalesce(k.min_budget, v_minimum) AS low,
                         coalesce(k.max_budget, v_maximum) AS high, 1 + coalesce(k.max_step_percent::numeric, v_step) / 100 AS up,
@@ -375,7 +395,7 @@ BEGIN
     SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held,
            artery.join_objects(artery.join_objects(i.inputs, f.inputs), CASE WHEN o.other > 0
                -- value that no deal accounts for, told or of single conversions, counts as so many wins
-               THEN jsonb_build_object('other_wins', o.other / (f.inputs -> 'won_value')::numeric) END)
+               THEN jsonb_build_object('other_wins', least(o.other / (f.inputs -> 'won_value')::numeric, 1e15)) END)
       FROM artery.allocation_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) i
       LEFT JOIN artery.funnel_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) f
         ON decision_inputs.model = 'delayed' AND f.ad_id = i.ad_id
@@ -488,8 +508,8 @@ DECLARE
     v_run_id bigint;
     v_ads    bigint;
 BEGIN
-    INSERT INTO artery.allocation_run AS r (tenant_id, as_of, model, seed, total_budget, ads, settings, started_at, duration_ms)
-    VALUES (store_allocation.tenant_id, store_allocation.as_of, v_model, store_allocation.seed,
+    INSERT INTO artery.allocation_run AS r (tenant_id, as_of, model, model_version, seed, total_budget, ads, settings, started_at, duration_ms)
+    VALUES (store_allocation.tenant_id, store_allocation.as_of, v_model, artery.model_version(v_model), store_allocation.seed,
             store_allocation.total_budget, 0, store_allocation.settings, artery.now(), 0)
     RETURNING r.run_id INTO v_run_id;
 
@@ -548,7 +568,7 @@ CREATE TRIGGER allocation_run_deleted AFTER DELETE ON artery.allocation_run
 CREATE OR REPLACE VIEW artery.v_budget_recommendations WITH (security_barrier) AS
 SELECT b.tenant_id, b.run_id, r.as_of, b.ad_id, b.budget_owner_id, b.current_budget, b.recommended_budget,
        b.change_percentage, b.confidence, b.reason, r.seed, r.model, b.change_id, b.inputs, b.metrics,
-       b.metrics ->> 'decision' AS decision, b.metrics ->> 'decision_reason' AS decision_reason, b.metrics ->> 'held' AS held, r.mode
+       b.metrics ->> 'decision' AS decision, b.metrics ->> 'decision_reason' AS decision_reason, b.metrics ->> 'held' AS held, r.mode, r.model_version
   FROM artery.budget_recommendation b
   JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
  WHERE artery.tenant_visible(b.tenant_id);

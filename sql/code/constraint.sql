@@ -43,7 +43,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.constrain_owner(text, text, numeric, numeric, float8, boolean, text, text) IS
-'Bound the daily budget of an ad set or campaign, in place of the tenant''s min_budget, max_budget and max_step_percent; pinned keeps it as it is: counted in the total, never changed by an allocation. Replaces what was set before; with nothing given, the tenant''s settings hold again. Returns whether it has bounds of its own.';
+'Bound the daily budget of an ad set or campaign, in place of the tenant''s min_budget, max_budget and max_step_percent; a bound of the tenant that contradicts one given here gives way. pinned keeps it as it is: counted in the total, never changed by an allocation. Replaces what was set before; with nothing given, the tenant''s settings hold again. Returns whether it has bounds of its own.';
 
 CREATE OR REPLACE FUNCTION artery.owner_bounds(
     tenant_id text, settings jsonb,
@@ -52,8 +52,12 @@ RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(o.budget_owner_id, k.budget_owner_id), coalesce(k.min_budget, (settings ->> 'min_budget')::numeric),
-           coalesce(k.max_budget, (settings ->> 'max_budget')::numeric),
+    SELECT coalesce(o.budget_owner_id, k.budget_owner_id),
+           -- a bound of its own comes before the tenant's that contradicts it
+           CASE WHEN k.min_budget IS NULL AND (settings ->> 'min_budget')::numeric > k.max_budget THEN k.max_budget
+                ELSE coalesce(k.min_budget, (settings ->> 'min_budget')::numeric) END,
+           CASE WHEN k.max_budget IS NULL AND (settings ->> 'max_budget')::numeric < k.min_budget THEN k.min_budget
+                ELSE coalesce(k.max_budget, (settings ->> 'max_budget')::numeric) END,
            coalesce(k.max_step_percent, (settings ->> 'max_step_percent')::float8),
            CASE WHEN k.pinned THEN 'pinned' || coalesce(' by ' || k.set_by, '') || coalesce(': ' || k.note, '')
                 WHEN o.paused_at IS NOT NULL THEN format('its changes are paused by %s', o.paused_by)
@@ -67,7 +71,7 @@ AS $$
         ON c.tenant_id = owner_bounds.tenant_id AND c.budget_owner_id = o.campaign_id AND c.paused_at IS NOT NULL
 $$;
 COMMENT ON FUNCTION artery.owner_bounds(text, jsonb) IS
-'The bounds that hold for each known budget owner, its own or the tenant''s, and why it is held at its budget, if it is.';
+'The bounds that hold for each known budget owner, its own or the tenant''s that do not contradict them, and why it is held at its budget, if it is.';
 
 CREATE OR REPLACE FUNCTION artery.settings_of_owner(tenant_id text, budget_owner_id text, settings jsonb)
 RETURNS jsonb
@@ -78,7 +82,11 @@ SET enable_seqscan = off
 AS $$
 BEGIN
     RETURN (SELECT settings_of_owner.settings || coalesce((
-                SELECT jsonb_strip_nulls(jsonb_build_object('min_budget', k.min_budget, 'max_budget', k.max_budget))
+                SELECT jsonb_strip_nulls(jsonb_build_object(
+                           'min_budget', CASE WHEN k.min_budget IS NULL AND (settings_of_owner.settings ->> 'min_budget')::numeric > k.max_budget
+                                              THEN k.max_budget ELSE k.min_budget END,
+                           'max_budget', CASE WHEN k.max_budget IS NULL AND (settings_of_owner.settings ->> 'max_budget')::numeric < k.min_budget
+                                              THEN k.min_budget ELSE k.max_budget END))
                   FROM artery.owner_constraint k
                  WHERE k.tenant_id = settings_of_owner.tenant_id AND k.budget_owner_id = settings_of_owner.budget_owner_id), '{}'));
 END
@@ -87,8 +95,10 @@ COMMENT ON FUNCTION artery.settings_of_owner(text, text, jsonb) IS 'The tenant''
 
 CREATE OR REPLACE VIEW artery.v_owner_constraints WITH (security_barrier) AS
 SELECT o.tenant_id, o.budget_owner_id, o.owner_type, o.campaign_id, o.budget,
-       coalesce(k.min_budget, (t.settings ->> 'min_budget')::numeric) AS min_budget,
-       coalesce(k.max_budget, (t.settings ->> 'max_budget')::numeric) AS max_budget,
+       CASE WHEN k.min_budget IS NULL AND (t.settings ->> 'min_budget')::numeric > k.max_budget THEN k.max_budget
+            ELSE coalesce(k.min_budget, (t.settings ->> 'min_budget')::numeric) END AS min_budget,
+       CASE WHEN k.max_budget IS NULL AND (t.settings ->> 'max_budget')::numeric < k.min_budget THEN k.min_budget
+            ELSE coalesce(k.max_budget, (t.settings ->> 'max_budget')::numeric) END AS max_budget,
        coalesce(k.max_step_percent, (t.settings ->> 'max_step_percent')::float8) AS max_step_percent,
        coalesce(k.pinned, false) AS pinned, o.paused_at IS NOT NULL OR c.paused_at IS NOT NULL AS paused,
        coalesce(o.learning_status = 'LEARNING' AND coalesce((t.settings ->> 'hold_while_learning')::boolean, true), false) AS learning,

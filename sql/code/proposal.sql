@@ -65,7 +65,10 @@ AS $$
                 -- less than one percent is not worth an action on the account
                 WHEN abs(w.wanted - w.budget) < greatest(0.01, 0.01 * w.budget) THEN 'less than 1 percent'
                 WHEN abs(w.wanted - w.budget) < 0.05 * w.budget AND w.budget BETWEEN w.low AND w.high
-                THEN 'less than 5 percent, which cannot be told from chance yet' END,
+                THEN 'less than 5 percent, which cannot be told from chance yet'
+                -- the draws alone move the budgets of young ads by so much
+                WHEN abs(w.wanted - w.budget) < 0.15 * w.budget AND w.budget BETWEEN w.low AND w.high AND w.confidence < 0.7
+                THEN format('less than 15 percent, and with a confidence of %s it cannot be told from chance yet', round(w.confidence::numeric, 2)) END,
            c.change_id,
            w.campaign_id IS NULL OR w.wanted <= 0 OR w.held
            OR coalesce(w.wanted < w.min_budget, false) OR coalesce(w.wanted > w.max_budget, false)
@@ -95,23 +98,35 @@ DECLARE
     v_changes  uuid[] := '{}';
     v_refusals text[] := '{}';
     v_proposed integer := 0;
+    v_least    numeric;
 BEGIN
     FOR v_owner IN
         SELECT w.* FROM artery.owner_wishes(propose_allocation.tenant_id, propose_allocation.run_id) w
          WHERE w.campaign_id IS NOT NULL ORDER BY w.budget_owner_id
     LOOP
+        IF v_owner.refusal IS NULL AND v_owner.open_change IS NULL AND v_owner.wanted < v_owner.budget THEN
+            v_least := artery.least_budget(propose_allocation.tenant_id, v_owner.budget_owner_id);
+            IF v_owner.budget <= v_least THEN
+                v_owner.refusal := format('Meta takes no budget below %s', v_least);
+            END IF;
+        END IF;
         IF v_owner.refusal IS NULL AND v_owner.open_change IS NULL THEN
-            v_owner.open_change := artery.queue_ad_change(
-                tenant_id => propose_allocation.tenant_id, campaign_id => v_owner.campaign_id,
-                change_type => CASE WHEN v_owner.wanted > v_owner.budget THEN 'BUDGET_INCREASE' ELSE 'BUDGET_DECREASE' END,
-                old_value => CASE WHEN v_owner.is_observed THEN jsonb_build_object('budget', v_owner.budget) END,
-                new_value => jsonb_build_object('budget', v_owner.wanted),
-                triggered_by => 'allocate_budget',
-                adset_id => CASE WHEN v_owner.owner_type = 'campaign' THEN NULL ELSE v_owner.budget_owner_id END,
-                ml_confidence => least(v_owner.confidence, 1),
-                reason => format('Allocation %s, %s ad(s): %s', propose_allocation.run_id, v_owner.ads, v_owner.reason),
-                budget_owner_id => v_owner.budget_owner_id, run_id => propose_allocation.run_id);
-            v_proposed := v_proposed + 1;
+            BEGIN
+                v_owner.open_change := artery.queue_ad_change(
+                    tenant_id => propose_allocation.tenant_id, campaign_id => v_owner.campaign_id,
+                    change_type => CASE WHEN v_owner.wanted > v_owner.budget THEN 'BUDGET_INCREASE' ELSE 'BUDGET_DECREASE' END,
+                    old_value => CASE WHEN v_owner.is_observed THEN jsonb_build_object('budget', v_owner.budget) END,
+                    new_value => jsonb_build_object('budget', v_owner.wanted),
+                    triggered_by => 'allocate_budget',
+                    adset_id => CASE WHEN v_owner.owner_type = 'campaign' THEN NULL ELSE v_owner.budget_owner_id END,
+                    ml_confidence => least(v_owner.confidence, 1),
+                    reason => format('Allocation %s, %s ad(s): %s', propose_allocation.run_id, v_owner.ads, v_owner.reason),
+                    budget_owner_id => v_owner.budget_owner_id, run_id => propose_allocation.run_id);
+                v_proposed := v_proposed + 1;
+            EXCEPTION WHEN data_exception THEN
+                -- a wish that cannot be is its owner's trouble, not that of the others
+                v_owner.refusal := SQLERRM;
+            END;
         END IF;
         v_owners := v_owners || v_owner.budget_owner_id;
         v_changes := v_changes || CASE WHEN v_owner.refusal IS NULL THEN v_owner.open_change END;
@@ -130,122 +145,3 @@ END
 $$;
 COMMENT ON FUNCTION artery.propose_allocation(text, bigint) IS
 'Queue a change for every budget owner whose ads together come to another budget, unless the difference is noise or an open change says about the same; returns how many are new.';
-
-CREATE OR REPLACE FUNCTION artery.replay_recommendation(tenant_id text, run_id bigint, ad_id text, changed jsonb)
-RETURNS numeric
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT s.recommended_budget
-      FROM artery.allocation_run r
-     CROSS JOIN LATERAL (
-         SELECT jsonb_agg(CASE WHEN b.ad_id = replay_recommendation.ad_id THEN b.inputs || replay_recommendation.changed
-                               -- bounds are the owner's, so they change for all its ads
-                               WHEN b.inputs ->> 'budget_owner_id' = o.budget_owner_id THEN b.inputs || (
-                                   SELECT coalesce(jsonb_object_agg(c.key, c.value), '{}') FROM jsonb_each(replay_recommendation.changed) c
-                                    WHERE c.key = ANY (ARRAY['min_budget', 'max_budget']))
-                               ELSE b.inputs END ORDER BY b.ad_id) AS states
-           FROM artery.budget_recommendation b
-           LEFT JOIN artery.budget_recommendation o
-             ON o.tenant_id = b.tenant_id AND o.run_id = b.run_id AND o.ad_id = replay_recommendation.ad_id
-          WHERE b.tenant_id = r.tenant_id AND b.run_id = r.run_id) i
-     CROSS JOIN LATERAL artery.select_budget_units(i.states, r.total_budget, NULL, r.seed, r.model, NULL,
-                                                   artery.currency_digits(r.settings ->> 'currency')) s
-     WHERE r.tenant_id = replay_recommendation.tenant_id AND r.run_id = replay_recommendation.run_id
-       AND s.ad_id = replay_recommendation.ad_id
-$$;
-COMMENT ON FUNCTION artery.replay_recommendation(text, bigint, text, jsonb) IS
-'What a past run would have recommended for an ad had its inputs been changed so; {} for what it did recommend.';
-
-CREATE OR REPLACE FUNCTION artery.what_would_change(tenant_id text, run_id bigint, ad_id text)
-RETURNS text
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_inputs jsonb;
-    v_model  text;
-    v_bound  text;
-    v_dna    boolean;
-    v_more   text := '';
-    v_last   text;
-    v_first  text;
-    v_clicks numeric;
-BEGIN
-    SELECT b.inputs, r.model, b.metrics ->> 'bounded_by', b.metrics ? 'dna_effect' INTO v_inputs, v_model, v_bound, v_dna
-      FROM artery.budget_recommendation b
-      JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
-     WHERE b.tenant_id = what_would_change.tenant_id AND b.run_id = what_would_change.run_id
-       AND b.ad_id = what_would_change.ad_id;
-    IF v_bound IS NOT NULL THEN
-        v_more := format(' Without bounds of its own: %s a day.', artery.replay_recommendation(tenant_id, run_id, ad_id,
-            '{"min_budget": null, "max_budget": null}'));
-    END IF;
-    IF v_dna THEN
-        v_more := v_more || format(' With a creative score of 1: %s a day; of 0: %s.',
-            artery.replay_recommendation(tenant_id, run_id, ad_id, '{"dna_score": 1}'),
-            artery.replay_recommendation(tenant_id, run_id, ad_id, '{"dna_score": 0}'));
-    END IF;
-    IF v_model = 'blended' THEN
-        RETURN format('Had it earned twice as much: %s a day; nothing: %s.%s',
-            artery.replay_recommendation(tenant_id, run_id, ad_id,
-                jsonb_build_object('pipeline_value', 2 * (v_inputs ->> 'pipeline_value')::numeric)),
-            artery.replay_recommendation(tenant_id, run_id, ad_id, '{"pipeline_value": 0}'), v_more);
-    END IF;
-    v_first := v_inputs #>> '{stages,0,0}';
-    v_last := v_inputs #>> '{stages,-1,0}';
-    v_clicks := greatest(round((v_inputs #>> '{hops,0,entered}')::numeric), 100);
-    RETURN format('One more %s: %s a day. %s more clicks without any %s: %s a day.%s', v_last,
-        artery.replay_recommendation(tenant_id, run_id, ad_id,
-            jsonb_build_object('other_wins', coalesce((v_inputs ->> 'other_wins')::numeric, 0) + 1)),
-        v_clicks, v_first,
-        artery.replay_recommendation(tenant_id, run_id, ad_id,
-            jsonb_build_object('hops', jsonb_set(v_inputs -> 'hops', '{0,entered}',
-                to_jsonb((v_inputs #>> '{hops,0,entered}')::numeric + v_clicks)))), v_more);
-END
-$$;
-COMMENT ON FUNCTION artery.what_would_change(text, bigint, text) IS
-'In words: what a past run would have recommended for an ad had it brought more, or less.';
-
-CREATE OR REPLACE FUNCTION artery.explain_recommendation(
-    tenant_id text, run_id bigint, budget_owner_id text,
-    OUT ad_id text, OUT current_budget numeric, OUT recommended_budget numeric, OUT confidence float8, OUT model text,
-    OUT inputs jsonb, OUT posterior jsonb, OUT probability_best float8, OUT reason text, OUT would_change text,
-    OUT change_id uuid, OUT decision text, OUT decision_reason text, OUT bounds jsonb)
-RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    PERFORM artery.require_tenant(tenant_id);
-    PERFORM artery.check_id(budget_owner_id, 'budget_owner_id');
-    IF run_id IS NULL THEN
-        RAISE EXCEPTION 'run_id must not be null' USING ERRCODE = '22004', HINT = 'artery.v_budget_recommendations lists runs.';
-    END IF;
-    RETURN QUERY
-    SELECT b.ad_id, b.current_budget, b.recommended_budget, b.confidence, r.model, b.inputs,
-           CASE r.model WHEN 'delayed' THEN jsonb_build_object(
-                    'mean', b.metrics -> 'value_mean', 'low', b.metrics -> 'value_low', 'high', b.metrics -> 'value_high',
-                    'interval', 0.8, 'average', b.metrics -> 'value_average', 'rates', b.metrics -> 'rates',
-                    'delay_days', b.metrics -> 'delay_days', 'typical_ctr', b.metrics -> 'typical_ctr',
-                    'owner_mean', b.metrics -> 'owner_value_mean', 'dna_effect', b.metrics -> 'dna_effect', 'dna_slopes', b.metrics -> 'dna_slopes')
-                ELSE jsonb_build_object('alpha', b.metrics -> 'alpha', 'beta', b.metrics -> 'beta', 'draw', b.metrics -> 'draw') END,
-           (b.metrics ->> 'probability_best')::float8, b.reason,
-           artery.what_would_change(b.tenant_id, b.run_id, b.ad_id), b.change_id, b.metrics ->> 'decision', b.metrics ->> 'decision_reason',
-           jsonb_strip_nulls(jsonb_build_object(
-               'wanted', b.metrics -> 'wanted_budget', 'min_budget', b.inputs -> 'min_budget', 'max_budget', b.inputs -> 'max_budget',
-               'bounded_by', b.metrics -> 'bounded_by', 'held', b.metrics -> 'held', 'unallocated', b.metrics -> 'budget_unallocated',
-               'exploration', b.inputs -> 'exploration'))
-      FROM artery.budget_recommendation b
-      JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
-     WHERE b.tenant_id = explain_recommendation.tenant_id AND b.run_id = explain_recommendation.run_id
-       AND b.budget_owner_id = explain_recommendation.budget_owner_id
-     ORDER BY b.ad_id;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'run % has no recommendation for budget owner "%"', run_id, left(budget_owner_id, 256)
-            USING ERRCODE = '22023', HINT = 'artery.v_budget_recommendations lists runs and budget owners.';
-    END IF;
-END
-$$;
-COMMENT ON FUNCTION artery.explain_recommendation(text, bigint, text) IS
-'Why a run recommends what it does for a budget owner, by ad: inputs, posterior (value per unit of money with its 80 percent interval), probability of being the best ad, the reason, what would change it (the run made again with more or fewer wins, without bounds, with another creative score), the change proposed, whether the ad itself is one to kill, scale or maintain, and the bounds it was held by.';

@@ -47,6 +47,22 @@ SET search_path = pg_catalog, pg_temp
 AS $$ SELECT format('SELECT artery.run_scheduled_allocation(%L)', allocation_command.tenant_id) $$;
 COMMENT ON FUNCTION artery.allocation_command(text) IS 'Command of a tenant''s job in pg_cron.';
 
+CREATE OR REPLACE FUNCTION artery.check_schedule(schedule text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF schedule IS NULL THEN
+        RAISE EXCEPTION 'schedule must not be null' USING ERRCODE = '22004';
+    ELSIF schedule = '' OR octet_length(schedule) > 256 THEN
+        RAISE EXCEPTION 'schedule must have 1 to 256 bytes'
+            USING ERRCODE = '22023', HINT = 'Give a cron schedule, for example ''0 * * * *'' for every hour or ''0 */6 * * *'' for every six.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.check_schedule(text) IS 'Error 22004 or 22023 unless it may be a schedule; pg_cron reads it.';
+
 CREATE OR REPLACE FUNCTION artery.schedule_sql(tenant_id text, schedule text)
 RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -54,7 +70,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
-    PERFORM artery.check_id(schedule, 'schedule');
+    PERFORM artery.check_schedule(schedule);
     RETURN format('SELECT cron.schedule_in_database(%L, %L, %L, %L);', artery.allocation_job_name(tenant_id), schedule,
                   artery.allocation_command(tenant_id), current_database());
 END
@@ -88,7 +104,7 @@ DECLARE
     v_job_id bigint;
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
-    PERFORM artery.check_id(schedule, 'schedule'), artery.require_cron(tenant_id, schedule);
+    PERFORM artery.check_schedule(schedule), artery.require_cron(tenant_id, schedule);
     -- pg_cron may be missing when this is installed, hence not a plain call
     EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO v_job_id
       USING artery.allocation_job_name(tenant_id), schedule, artery.allocation_command(tenant_id);

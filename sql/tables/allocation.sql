@@ -2,23 +2,26 @@
 
 -- One row: one run of the allocation.
 CREATE TABLE artery.allocation_run (
-    tenant_id    text NOT NULL,
-    run_id       bigint GENERATED ALWAYS AS IDENTITY,
-    as_of        timestamptz NOT NULL,
-    model        text NOT NULL,
-    seed         bigint NOT NULL,
-    total_budget numeric NOT NULL,
-    ads          integer NOT NULL,
-    proposed     integer NOT NULL DEFAULT 0,
-    unallocated  numeric NOT NULL DEFAULT 0,
-    mode         text NOT NULL DEFAULT 'ask' CHECK (mode = ANY (ARRAY['propose', 'shadow', 'ask'])),
-    settings     jsonb NOT NULL,
-    started_at   timestamptz NOT NULL,
-    duration_ms  double precision NOT NULL,
+    tenant_id     text NOT NULL,
+    run_id        bigint GENERATED ALWAYS AS IDENTITY,
+    as_of         timestamptz NOT NULL,
+    model         text NOT NULL,
+    -- runs of a dump that does not tell were made before versions were counted
+    model_version integer NOT NULL DEFAULT 1 CHECK (model_version > 0),
+    seed          bigint NOT NULL,
+    total_budget  numeric NOT NULL,
+    ads           integer NOT NULL,
+    proposed      integer NOT NULL DEFAULT 0,
+    unallocated   numeric NOT NULL DEFAULT 0,
+    mode          text NOT NULL DEFAULT 'ask' CHECK (mode = ANY (ARRAY['propose', 'shadow', 'ask'])),
+    settings      jsonb NOT NULL,
+    started_at    timestamptz NOT NULL,
+    duration_ms   double precision NOT NULL,
     PRIMARY KEY (tenant_id, run_id)
 );
 CREATE INDEX allocation_run_by_time ON artery.allocation_run (tenant_id, as_of);
 COMMENT ON TABLE artery.allocation_run IS 'Runs of allocate_budget with everything needed to run them again.';
+COMMENT ON COLUMN artery.allocation_run.model_version IS 'Version of the model''s mathematics that decided (artery.model_version says which is here now): by another one the same inputs may come to other numbers.';
 COMMENT ON COLUMN artery.allocation_run.unallocated IS 'What of the total the bounds left over or, negative, by how much the least they allow exceeds it; per day.';
 COMMENT ON COLUMN artery.allocation_run.mode IS 'propose: changes were asked for; shadow: it was only kept what would have been; ask: neither, somebody wanted to know.';
 COMMENT ON COLUMN artery.allocation_run.total_budget IS 'Per day in the account''s currency.';

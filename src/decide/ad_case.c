@@ -40,9 +40,10 @@ artery_ad_case_bounds(int64 current, int64 minimum, int64 maximum, double max_ch
 }
 
 AdBound
-artery_ad_case_bound(int64 wanted, int64 budget, int64 low, int64 high, int64 minimum, int64 maximum)
+artery_ad_case_bound(int64 wanted, int64 budget, int64 low, int64 high, int64 minimum, int64 maximum,
+					 bool stays)
 {
-	if (minimum == maximum && budget == minimum)
+	if (stays && minimum == maximum && budget == minimum)
 		return BOUND_HELD;
 	if (budget > wanted && budget == low)
 		return low == minimum ? BOUND_MINIMUM : BOUND_CHANGE;

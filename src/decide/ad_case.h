@@ -90,8 +90,12 @@ extern void artery_ad_case_assess(AdCase *ad, double max_change);
 /* The bounds in force, of an ad or of a budget owner; max_change < 0 is none. */
 extern void artery_ad_case_bounds(int64 current, int64 minimum, int64 maximum, double max_change, int64 *low, int64 *high);
 
-/* Which bound held a budget back, if it stands at one. */
-extern AdBound artery_ad_case_bound(int64 wanted, int64 budget, int64 low, int64 high, int64 minimum, int64 maximum);
+/*
+ * Which bound held a budget back, if it stands at one. It is held where it can be
+ * nothing else, and stays what it is.
+ */
+extern AdBound artery_ad_case_bound(int64 wanted, int64 budget, int64 low, int64 high, int64 minimum, int64 maximum,
+									bool stays);
 
 /* Change in percent of the current budget; false where there is none to compare with. */
 extern bool artery_ad_case_change(const AdCase *ad, double *percent);

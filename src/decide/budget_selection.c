@@ -130,7 +130,8 @@ artery_explain_budget(PG_FUNCTION_ARGS)
 	selection.ads = &ad;
 	ad.wanted = artery_amount_units(PG_GETARG_NUMERIC(1), selection.digits, AMOUNT_NEAREST, "wanted");
 	ad.budget = Min(Max(ad.wanted, ad.low), ad.high);
-	ad.bound = artery_ad_case_bound(ad.wanted, ad.budget, ad.low, ad.high, ad.minimum, ad.maximum);
+	ad.bound = artery_ad_case_bound(ad.wanted, ad.budget, ad.low, ad.high, ad.minimum, ad.maximum,
+									ad.budget == ad.current);
 	artery_begin_rows(fcinfo);
 	artery_budget_rows_form(artery_budget_rows_open(&selection, true, true), &ad, values, nulls);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

@@ -13,6 +13,11 @@
 /* No wear, give or take 0.3 per million impressions: what is believed before the data. */
 #define WEAR_PRECISION 10.0
 
+/* Further than any account gets, and near enough for the exponential of it to be a number. */
+#define LARGEST_LOGARITHM 40.0
+#define LARGEST_WEAR 200.0
+#define LARGEST_POSITION 1e9
+
 void
 artery_exposure_add(Exposure *exposure, double half_life, double days, double impressions, double clicks, double spend)
 {
@@ -36,11 +41,25 @@ artery_exposure_add(Exposure *exposure, double half_life, double days, double im
 	}
 }
 
+void
+artery_exposure_bound(Exposure *exposure)
+{
+	double		most = LARGEST_LOGARITHM * exposure->periods;
+
+	exposure->shown = Min(exposure->shown, LARGEST_POSITION);
+	exposure->shown_moment = Min(exposure->shown_moment, exposure->shown * exposure->impressions);
+	exposure->shown_square = Min(exposure->shown_square, exposure->shown * exposure->shown * exposure->impressions);
+	exposure->clicks_moment = Min(exposure->clicks_moment, exposure->shown * exposure->clicks);
+	exposure->log_spend = Min(Max(exposure->log_spend, -most), most);
+	exposure->log_impressions = Min(Max(exposure->log_impressions, -most), most);
+}
+
 double
 artery_exposure_wear(const Exposure *first, int count, Size stride)
 {
 	double		fall = 0;
 	double		information = WEAR_PRECISION;
+	double		lag = 0;
 	int			i;
 
 	for (i = 0; i < count; i++)
@@ -55,8 +74,9 @@ artery_exposure_wear(const Exposure *first, int count, Size stride)
 		spread = exposure->shown_square - exposure->impressions * middle * middle;
 		fall -= exposure->clicks_moment - exposure->clicks * middle;
 		information += exposure->clicks / exposure->impressions * Max(spread, 0);
+		lag = Max(lag, artery_exposure_lag(exposure));
 	}
-	return Max(fall / information, 0);
+	return Min(Max(fall / information, 0), lag > 0 ? LARGEST_WEAR / lag : LARGEST_WEAR);
 }
 
 double

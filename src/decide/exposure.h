@@ -40,6 +40,13 @@ extern void artery_exposure_add(Exposure *exposure, double half_life, double day
 								double spend);
 
 /*
+ * Bring sums that somebody gave within what a history can add up to: positions
+ * up to the one reached, logarithms of amounts that there are. Those of a history
+ * stay as they are.
+ */
+extern void artery_exposure_bound(Exposure *exposure);
+
+/*
  * By how much log CTR falls per million impressions shown, over all ads of
  * the account (a Poisson regression, one step from no fall): >= 0. The exposures
  * are stride bytes apart.

@@ -11,7 +11,7 @@
 #include "runtime/decimal.h"
 
 #define MAX_SUM 1e15
-#define MAX_LOGARITHM 1e30
+#define MAX_LOGARITHM 1e40		/* of moments, too */
 
 /* Sums of an object, in the order of their names there: by length, then by bytes. */
 typedef struct SumKey
@@ -85,6 +85,7 @@ artery_funnel_read(Funnel *funnel, FunnelKey key, const JsonWalk *value, const F
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("\"exposure\" of ad \"%s\" is not an object", ad_id)));
 			read_sums(&funnel->exposure, exposure_keys, lengthof(exposure_keys), (const JsonbContainer *) value->at, ad_id);
+			artery_exposure_bound(&funnel->exposure);
 			funnel->has_exposure = true;
 	}
 }
@@ -256,7 +257,7 @@ read_pending(Hop *hop, const JsonbContainer *object, int place, const char *ad_i
 				 errmsg("\"pending\" of hop %d of ad \"%s\" is not an array of %d numbers", place, ad_id, HOP_GRID)));
 	artery_json_walk_begin(&list, (const JsonbContainer *) values.at);
 	for (i = 0; artery_json_walk_step(&list); i++)
-		hop->pending[i] = Min(read_number(&list, MAX_SUM, "pending", ad_id), hop->entered);
+		hop->pending[i] = Min(read_number(&list, MAX_LOGARITHM, "pending", ad_id), hop->entered);
 }
 
 /* Sums by name; what is not given is 0. Logarithms may be negative. */

@@ -4,6 +4,7 @@
  */
 #include "artery.h"
 
+#include <math.h>
 
 #include "decide/allotment.h"
 #include "decide/owner_group.h"
@@ -200,6 +201,10 @@ fill_group(OwnerGroups *groups, int group, AdCase **ads, double max_change)
 static AdBound
 bound_of(const OwnerGroups *groups, int group)
 {
+	int			size = groups->first[group + 1] - groups->first[group];
+
+	/* the present budget is that of the ads, each of them rounded */
 	return artery_ad_case_bound(groups->wanted[group], groups->budget[group], groups->low[group], groups->high[group],
-								groups->minimum[group], groups->maximum[group]);
+								groups->minimum[group], groups->maximum[group],
+								2 * fabs((double) (groups->budget[group] - groups->current[group])) <= size);
 }

@@ -366,11 +366,15 @@ judge_owner_cap(const GuardRequest *request, const OwnerFacts *facts, GuardVerdi
 	const TenantSettings *settings = &request->tenant->settings;
 	bool		increase = request->in_force == NULL || compare(request->target, request->in_force) > 0;
 	Numeric		own = increase ? facts->own_max : facts->own_min;
+	Numeric		other = increase ? facts->own_min : facts->own_max;
 	Numeric		bound = own != NULL ? own : increase ? settings->max_budget : settings->min_budget;
 	int			order;
 
 	if (bound == NULL)
 		return;
+	/* a bound of its own comes before the tenant's that contradicts it */
+	if (own == NULL && other != NULL && (increase ? compare(other, bound) > 0 : compare(other, bound) < 0))
+		bound = other;
 	order = compare(verdict->step, bound);
 	if (increase ? order <= 0 : order >= 0)
 		return;

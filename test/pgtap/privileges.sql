@@ -38,7 +38,7 @@ SELECT is_empty($$
 SELECT set_eq($$ SELECT name FROM functions WHERE prosecdef $$, ARRAY[
     'add_tenant', 'configure_tenant', 'grant_tenant', 'revoke_tenant', 'set_stage_values', 'synthetic_revenue_config_check',
     'expire_clicks', 'make_click_partitions', 'reattribute', 'explain_attribution', 'fold_attribution_state', 'rebuild_attribution_state', 'ad_roas', 'register_ad', 'observe_budget', 'record_ad_day', 'record_ad_days',
-    'record_feedback', 'record_dna', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'explain_recommendation', 'run_scheduled_allocation',
+    'record_feedback', 'record_dna', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'explain_recommendation', 'replay_allocation', 'replay_recommendation', 'run_scheduled_allocation',
     'schedule_allocation', 'unschedule_allocation', 'schedule_sql', 'queue_ad_change', 'approve_ad_change',
     'reject_ad_change', 'cancel_ad_change', 'rollback_ad_change', 'retry_ad_change', 'resume_delivery', 'pause_owner', 'constrain_owner', 'resume_owner',
     'erase_contact', 'clear_device_data', 'enqueue_job', 'claim_jobs', 'complete_job', 'fail_job', 'retry_job', 'health', 'purge', 'note_progress', 'note_deal'],
@@ -76,6 +76,9 @@ SELECT lives_ok($$SELECT artery.identify('privileges', 'contact', fbclid => 'f1'
 SELECT lives_ok($$SELECT artery.register_ad('privileges', 'ad', 'campaign', 'adset')$$, 'it registers ads');
 SELECT lives_ok($$SELECT artery.observe_budget('privileges', 'adset', 100)$$, 'it observes budgets');
 SELECT lives_ok($$SELECT * FROM artery.allocate_budget('privileges', 100)$$, 'it allocates');
+SELECT lives_ok(format('SELECT artery.replay_recommendation(''privileges'', %s, ad_id), artery.replay_allocation(''privileges'', %1$s)
+                            FROM artery.allocate_budget(''privileges'', 100, propose => false)', a.metrics ->> 'run_id'), 'it replays')
+  FROM artery.allocate_budget('privileges', 100, propose => false) a;
 SELECT lives_ok($$SELECT artery.queue_ad_change('privileges', 'campaign', 'STATUS_CHANGE', '{"status": "ACTIVE"}',
     '{"status": "PAUSED"}', 'test', ad_id => 'ad')$$, 'it queues changes');
 SELECT lives_ok($$SELECT artery.set_secret('privileges', 'meta_access_token', 'x')$$, 'it sets secrets');

@@ -26,6 +26,9 @@ SELECT d.* FROM (VALUES
     ('below half',    200,   99, '2024-03-09 00:00+00'),
     ('three',         200,  600, '2024-03-09 00:00+00'),
     ('above three',   200,  601, '2024-03-09 00:00+00'),
+    -- what is told is not the threshold itself where it only comes near
+    ('nearly half', 200, 99.99, '2024-03-09 00:00+00'),
+    ('hardly above', 200, 600.01, '2024-03-09 00:00+00'),
     ('young winner',   50,  500, '2024-03-01 12:00+00')) c(ad, spend, value, as_of)
   CROSS JOIN LATERAL decide(c.ad, c.spend, c.value, c.as_of::timestamptz) d;
 SELECT decision, spend, roas, days_live FROM artery.ad_decision('ad_decision', 'half', '2024-03-09 00:00+00');

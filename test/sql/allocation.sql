@@ -95,6 +95,8 @@ SELECT artery.schedule_allocation('allocation', '0 * * * *');
 SELECT artery.unschedule_allocation('allocation');
 SELECT artery.schedule_allocation('nobody', '0 * * * *');
 \set VERBOSITY default
+SELECT artery.schedule_sql('allocation', '');
+SELECT artery.schedule_sql('allocation', NULL);
 SELECT octet_length(artery.allocation_job_name(repeat('x', 256))), artery.allocation_job_name(repeat('x', 256)) <> artery.allocation_job_name(repeat('x', 255)) AS apart;
 
 -- refused
@@ -113,3 +115,14 @@ VALUES ('allocation adopted', 'd1', 'lead', 0, '2024-03-04 00:00+00', 'ad_1', 'c
        ('allocation adopted', 'd2', 'appointment_scheduled', 2250, '2024-03-03 00:00+00', 'ad_1', 'c1', 's1', artery.now());
 SELECT ad_id, budget_owner_id, recommended_budget FROM artery.allocate_budget('allocation adopted', 100);
 SELECT ad_id, campaign_id, adset_id, first_seen FROM artery.ad_state WHERE tenant_id = 'allocation adopted';
+
+-- facts beyond all measure count as the most that a decision takes, and stop nobody's run; twice what is told is no more than that either
+SELECT artery.add_tenant('allocation absurd', 'service_business'), artery.add_tenant('allocation absurd plain');
+SELECT count(artery.register_ad(t, 'z' || i, 'c', 's' || i, first_seen => '2024-03-01 00:00+00')) FROM unnest(ARRAY['allocation absurd', 'allocation absurd plain']) t, generate_series(1, 3) i;
+SELECT count(artery.record_ad_day(t, 'z1', day, 1e15::bigint, 1e15::bigint, 1e12)) FROM unnest(ARRAY['allocation absurd', 'allocation absurd plain']) t, unnest(ARRAY['2024-03-02', '2024-03-03']::date[]) day;
+SELECT t, f.actual_roas FROM unnest(ARRAY['allocation absurd', 'allocation absurd plain']) t CROSS JOIN LATERAL artery.record_feedback(t, 'z2', 1e12, 1, 10, 10, as_of => '2024-03-04 00:00+00') f;
+SELECT t, sum(recommended_budget), max(metrics ->> 'run_id')::bigint AS run_id INTO TEMP absurd
+  FROM unnest(ARRAY['allocation absurd', 'allocation absurd plain']) t CROSS JOIN LATERAL artery.allocate_budget(t, 100, 7, '2024-03-05 00:00+00', false) a GROUP BY 1;
+SELECT t, sum, (SELECT count(*) FROM artery.explain_recommendation(t, run_id, 's2') WHERE would_change IS NOT NULL) AS explained FROM absurd ORDER BY 1;
+SELECT artery.record_feedback('allocation absurd', 'z2', 1, 1, impressions => -1);
+SELECT artery.record_feedback('allocation absurd', 'z2', 1, 1, clicks => 2000000000000000);

@@ -123,6 +123,38 @@ SELECT * FROM artery.select_budget('[
     {"ad_id": "x2", "impressions": 1000, "clicks": 10, "spend": 30, "pipeline_value": 0, "age_hours": 72, "budget_owner_id": "x", "min_budget": 60}]', 200, seed => 1);
 SELECT * FROM artery.select_budget('[{"ad_id": "x1", "impressions": 1, "clicks": 1, "spend": 1, "pipeline_value": 0, "age_hours": 7, "budget_owner_id": 7}]', 200, seed => 1);
 
+-- an owner's own bound comes before the tenant's that contradicts it, and nobody's run fails: s1 from 80 to 50, s2 from 60 to 150
+SELECT artery.add_tenant('bounds own', 'service_business', settings => '{"fuzz_percent": 0, "daily_budget": 300, "min_budget": 80, "max_budget": 120}');
+SELECT count(artery.register_ad('bounds own', 'o' || i, 'c1', 's' || i, first_seen => '2024-03-01 00:00+00')) FROM generate_series(1, 3) i;
+SELECT count(artery.observe_budget('bounds own', 's' || i, 100, '2024-03-01 00:00+00')) FROM generate_series(1, 3) i;
+SELECT artery.constrain_owner('bounds own', 's1', max_budget => 50), artery.constrain_owner('bounds own', 's2', min_budget => 150);
+SELECT ad_id, recommended_budget, metrics ->> 'bounded_by' AS bounded_by, substring(reason FROM 'Held.*') AS held
+  FROM artery.allocate_budget('bounds own', 300, 7, '2024-03-10 00:00+00') ORDER BY 1;
+SELECT budget_owner_id, min_budget, max_budget FROM artery.v_owner_constraints WHERE tenant_id = 'bounds own' ORDER BY 1;
+-- and the guard lets pass what it allows
+SELECT target_id, change_type, new_value FROM artery.v_pending_changes WHERE tenant_id = 'bounds own' ORDER BY 1;
+-- bounds between which there is no cent; bounds that leave one amount are no pin, unless it is the present one
+SELECT artery.constrain_owner('bounds own', 's1', min_budget => 70.001, max_budget => 70.004), artery.constrain_owner('bounds own', 's2', min_budget => 100, max_budget => 100);
+SELECT ad_id, recommended_budget, metrics ->> 'bounded_by' AS bounded_by, substring(reason FROM '(?:Held|Its budget).*') AS held
+  FROM artery.allocate_budget('bounds own', 300, 7, '2024-03-10 00:00+00', false) ORDER BY 1;
+-- feedback is taken whatever bounds there are: of an owner whose budget nobody has seen they follow from what all its ads spend
+SELECT artery.add_tenant('bounds told', 'service_business', settings => '{"max_step_percent": 10}');
+SELECT count(artery.register_ad('bounds told', 't' || i, 'c1', 's1', first_seen => '2024-03-01 00:00+00')) FROM generate_series(1, 2) i;
+SELECT count(artery.record_ad_day('bounds told', 't' || i, '2024-03-08', 3000, 60, 100 * i)) FROM generate_series(1, 2) i;
+SELECT actual_roas, posterior_low < posterior_high AS believed FROM artery.record_feedback('bounds told', 't2', 400, 200, as_of => '2024-03-09 00:00+00');
+-- a wish that cannot be, as Meta takes no less, is its owner's trouble and not the run's: s1 stays, s2 is raised
+SELECT artery.add_tenant('bounds least', 'service_business', settings => '{"fuzz_percent": 0}');
+SELECT count(artery.register_ad('bounds least', 'l' || i, 'c1', 's' || i, first_seen => '2024-03-01 00:00+00')) FROM generate_series(1, 2) i;
+SELECT count(artery.observe_budget('bounds least', 's' || i, 40, '2024-03-01 00:00+00')) FROM generate_series(1, 2) i;
+UPDATE artery.budget_owner SET minimum = 40 WHERE tenant_id = 'bounds least';
+SELECT artery.constrain_owner('bounds least', 's1', max_budget => 30);
+SELECT ad_id, recommended_budget, substring(reason FROM 'Not proposed.*') AS reason FROM artery.allocate_budget('bounds least', 100, 7, '2024-03-10 00:00+00') ORDER BY 1;
+SELECT target_id, new_value FROM artery.v_pending_changes WHERE tenant_id = 'bounds least';
+-- or as the ads of one ad set are said to be of two campaigns, one of which keeps its budget itself
+SELECT artery.register_ad('bounds least', 'l3', 'c3', 's3', budget_owner_id => 's3', first_seen => '2024-03-01 00:00+00'), artery.register_ad('bounds least', 'l4', 'c4', 's3', first_seen => '2024-03-01 00:00+00');
+SELECT artery.observe_budget('bounds least', 's3', 50, '2024-03-01 00:00+00'), artery.observe_budget('bounds least', 'c3', 70, '2024-03-02 00:00+00');
+SELECT ad_id, budget_owner_id, substring(reason FROM 'Not proposed.*') AS reason FROM artery.allocate_budget('bounds least', 400, 7, '2024-03-10 00:00+00') ORDER BY 1;
+
 -- refused
 SELECT artery.constrain_owner('bounds', 's9', pinned => true);
 SELECT artery.constrain_owner('bounds', 's1', min_budget => 10, max_budget => 5);

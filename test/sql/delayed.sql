@@ -131,6 +131,15 @@ CREATE TEMP TABLE noise AS SELECT * FROM artery.allocate_budget('delayed noise',
 SELECT count(artery.observe_budget('delayed noise', budget_owner_id, round(recommended_budget * 1.03, 2), '2024-03-02 12:00+00')) FROM noise;
 SELECT budget_owner_id, substring(reason FROM 'Not proposed.*') AS reason FROM artery.allocate_budget('delayed noise', 1000, 3, '2024-03-03 00:00+00') ORDER BY 1;
 SELECT count(*) FROM artery.ad_change WHERE tenant_id = 'delayed noise';
+-- nor what the draws alone move: three ads alike, at the best split there is, decided by 20 seeds. Their budgets come out up to a
+-- fifth off; few are proposed for (of 120 such owners it is 5; it would be 55 were less than 5 percent all that is noise)
+SELECT artery.add_tenant('delayed draws ' || k, 'service_business', settings => '{"fuzz_percent": 0}') IS NOT NULL AS ok FROM generate_series(1, 20) k GROUP BY 1;
+SELECT count(artery.register_ad('delayed draws ' || k, 'n' || i, 'c1', 's' || i, first_seen => '2024-02-20 00:00+00')) FROM generate_series(1, 3) i, generate_series(1, 20) k;
+SELECT count(artery.record_ad_day('delayed draws ' || k, 'n' || i, '2024-03-01'::date - d, 3000, 60, 100)) FROM generate_series(1, 3) i, generate_series(1, 20) k, generate_series(0, 9) d;
+SELECT count(artery.observe_budget('delayed draws ' || k, 's' || i, 100, '2024-02-20 00:00+00')) FROM generate_series(1, 3) i, generate_series(1, 20) k;
+SELECT count(*), max(abs(a.recommended_budget - 100)) > 10 AS moved, count(*) FILTER (WHERE a.reason !~ 'Not proposed') <= 6 AS calm,
+       bool_or(a.reason ~ 'Not proposed: less than 15 percent, and with a confidence of 0.[0-9]+ it cannot be told from chance yet') AS told
+  FROM generate_series(1, 20) k CROSS JOIN LATERAL artery.allocate_budget('delayed draws ' || k, 300, k, '2024-03-02 00:00+00') a;
 
 -- value that was told, not seen as deals, counts too: 60000 less the deals' 0 are 4 wins of
 -- 15000; a tenant without stages is decided by blended
@@ -153,5 +162,11 @@ ROLLBACK;
 SELECT artery.add_tenant('delayed none');
 SELECT artery.register_ad('delayed none', 'n', 'c');
 SELECT metrics ->> 'model' AS model FROM artery.allocate_budget('delayed none', 10);
+-- sums that no history adds up to (logarithms of no amount, positions beyond the one reached) never come out as NaN or Infinity
+SELECT ad_id, metrics::text ~* 'nan|infinity' OR reason ~* '\m(nan|inf)' AS broken, confidence BETWEEN 0 AND 1 AS sure, sum(recommended_budget) OVER () AS total
+  FROM artery.select_budget(jsonb_build_array(
+           ad('good', 10000, 200, '[["lead", 20], ["closed_won", 4]]', '{"exposure": {"clicks": 200, "impressions": 10000, "periods": 0, "log_spend": 49295, "log_impressions": 40632}}'),
+           ad('poor', 10000, 200, '[["lead", 4], ["closed_won", 0]]', '{"exposure": {"clicks": 200, "impressions": 10000, "shown": 98005, "shown_moment": 1e12, "clicks_moment": 0, "shown_square": 1}}')), 200, seed => 1)
+ ORDER BY 1;
 DROP FUNCTION two;
 DROP FUNCTION ad;

@@ -153,4 +153,14 @@ CREATE FUNCTION pg_temp.rounds(n int) RETURNS SETOF text LANGUAGE sql AS $$
 SELECT pg_temp.rounds(10);
 SELECT pg_temp.rounds(10);
 SELECT sum(budget) FROM artery.budget_owner WHERE tenant_id = 'owner_cap' AND status IS DISTINCT FROM 'PAUSED';
+-- An owner's own least above the tenant's most: its own holds, up to 110 where others end at 105.
+SELECT artery.configure_tenant('owner_cap', '{"daily_budget": null, "max_budget": 115}') ->> 'max_budget' AS most;
+SELECT artery.observe_budget('owner_cap', 'cap_own', 100, artery.now() - interval '1 day'), artery.observe_budget('owner_cap', 'cap_none', 100, artery.now() - interval '1 day');
+SELECT artery.constrain_owner('owner_cap', 'cap_own', min_budget => 110);
+SELECT pg_temp.cap('cap_own', 'BUDGET_INCREASE', '{"budget": 110}') AS own \gset
+SELECT pg_temp.cap('cap_none', 'BUDGET_INCREASE', '{"budget": 110}') AS none \gset
+SELECT artery.configure_tenant('owner_cap', '{"max_budget": 105}') ->> 'max_budget' AS most;
+SELECT pg_temp.try(:'own');
+SELECT pg_temp.try(:'none');
+SELECT rule FROM pg_temp.stand(:'none');
 UPDATE artery.tenant SET settings = settings || '{"enabled": false}' WHERE tenant_id = 'owner_cap';
