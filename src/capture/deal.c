@@ -184,6 +184,9 @@ artery_deal_set_contact(const ArteryTenant *tenant, const char *deal_id, const c
 	values[1] = CStringGetTextDatum(deal_id);
 	values[2] = CStringGetTextDatum(contact_id);
 	artery_identity_lock(values[0], values[1], true, values[2], false);
+	/* one that is parted under its old id is not the one that stays */
+	if (!removed)
+		values[2] = artery_identity_survivor(values[0], values[2]);
 	if (artery_privacy_is_erased(values[0], "contact", values[2]))
 		return;
 	values[3] = BoolGetDatum(removed);
@@ -514,6 +517,8 @@ store_chain(const Chain *chain, const ChainState *state, const ArteryTenant *ten
 	}
 	values[2] = nullable_text(move->contact_id, &nulls[2]);
 	artery_identity_lock(values[0], values[1], true, values[2], nulls[2] == 'n');
+	if (nulls[2] == ' ')
+		values[2] = artery_identity_survivor(values[0], values[2]);
 	if (nulls[2] == ' ' && artery_privacy_is_erased(values[0], "contact", values[2]))
 		nulls[2] = 'n';
 	values[3] = nullable_text(state->stage, &nulls[3]);
