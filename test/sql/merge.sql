@@ -26,18 +26,18 @@ SELECT artery.track_click('merge', 'campaign', 'ad_' || n, 'click_' || n, click_
 
 -- The form told of contact 11, the deal is of 12: they are one, and the deal finds its ad.
 SELECT artery.identify('merge', '11', click_id => 'click_1', seen_at => '2025-06-10 00:01') > 0 AS stored;
-SELECT artery.record_stage('merge', '1', 'lead', '2025-06-10 00:02', crm_contact_id => '12') -> 'attribution' ->> 'ad_id' AS ad;
+SELECT artery.record_stage('merge', '901', 'lead', '2025-06-10 00:02', crm_contact_id => '12') -> 'attribution' ->> 'ad_id' AS ad;
 SELECT pg_temp.merge('contact', 1, 12, '{11}', 10);
 SELECT pg_temp.merge('contact', 1, 12, '{11}', 10);
 SELECT * FROM pg_temp.deals();
 -- Under the old id comes in later: a form, a deal by any door, an association, and one taken away, which is not that of the one that stays.
 SELECT artery.identify('merge', '11', click_id => 'click_2', seen_at => '2025-06-10 00:11') > 0 AS stored;
-SELECT artery.record_stage('merge', '2', 'lead', '2025-06-10 00:12', crm_contact_id => '11') -> 'attribution' ->> 'ad_id' AS ad;
-SELECT artery.record_stage('merge', '3', 'lead', '2025-06-10 00:12') -> 'attribution' ->> 'ad_id' AS ad;
+SELECT artery.record_stage('merge', '902', 'lead', '2025-06-10 00:12', crm_contact_id => '11') -> 'attribution' ->> 'ad_id' AS ad;
+SELECT artery.record_stage('merge', '903', 'lead', '2025-06-10 00:12') -> 'attribution' ->> 'ad_id' AS ad;
 SELECT pg_temp.send('{"eventId": 2, "portalId": 601, "occurredAt": 1749514320000, "subscriptionType": "deal.associationChange",
-    "associationType": "DEAL_TO_CONTACT", "fromObjectId": 3, "toObjectId": 11, "associationRemoved": false}') ->> 'crm_contact_id' AS as_sent;
+    "associationType": "DEAL_TO_CONTACT", "fromObjectId": 903, "toObjectId": 11, "associationRemoved": false}') ->> 'crm_contact_id' AS as_sent;
 SELECT pg_temp.send('{"eventId": 3, "portalId": 601, "occurredAt": 1749514380000, "subscriptionType": "deal.associationChange",
-    "associationType": "DEAL_TO_CONTACT", "fromObjectId": 3, "toObjectId": 11, "associationRemoved": true}') ->> 'status' AS parted;
+    "associationType": "DEAL_TO_CONTACT", "fromObjectId": 903, "toObjectId": 11, "associationRemoved": true}') ->> 'status' AS parted;
 SELECT attributed_click_id FROM artery.attribute_conversion('merge', 'c1', 'lead', conversion_timestamp => '2025-06-10 00:13', crm_contact_id => '11');
 SELECT * FROM pg_temp.deals();
 -- Merges come in any order, and a merge may make a new record; nothing leads in a circle, and nothing to itself.
@@ -47,34 +47,35 @@ SELECT crm_contact_id, merged_into FROM artery.merged_contact WHERE tenant_id = 
 SELECT DISTINCT contact FROM pg_temp.deals();
 SELECT DISTINCT crm_contact_id FROM artery.contact_evidence WHERE tenant_id = 'merge';
 
--- Deals: 20 and 21 become 20. Its value is counted once, the evidence of 21 finds its ad, and it takes the contact.
-SELECT artery.record_stage('merge', '20', 'show_up', '2025-06-10 00:02') -> 'attribution' ->> 'ad_id' AS ad;
-SELECT artery.record_stage('merge', '21', 'appointment_scheduled', '2025-06-10 00:02', crm_contact_id => '30') -> 'attribution' ->> 'ad_id' AS ad;
-SELECT artery.identify('merge', crm_deal_id => '21', click_id => 'click_3', seen_at => '2025-06-10 00:01') > 0 AS stored;
-SELECT pg_temp.merge('deal', 20, 20, '{21}', 10);
-SELECT pg_temp.merge('deal', 20, 20, '{21}', 10);
-SELECT * FROM pg_temp.deals() WHERE deal::int BETWEEN 20 AND 29;
+-- Deals: 920 and 921 become 920. Its value is counted once, the evidence of 921 finds its ad, and it takes the contact.
+SELECT artery.record_stage('merge', '920', 'show_up', '2025-06-10 00:02') -> 'attribution' ->> 'ad_id' AS ad;
+SELECT artery.record_stage('merge', '921', 'appointment_scheduled', '2025-06-10 00:02', crm_contact_id => '30') -> 'attribution' ->> 'ad_id' AS ad;
+SELECT artery.identify('merge', crm_deal_id => '921', click_id => 'click_3', seen_at => '2025-06-10 00:01') > 0 AS stored;
+SELECT pg_temp.merge('deal', 20, 920, '{921}', 10);
+SELECT pg_temp.merge('deal', 20, 920, '{921}', 10);
+SELECT * FROM pg_temp.deals() WHERE deal::int BETWEEN 920 AND 929;
 -- A merge that makes a new deal: it takes after the primary one, the real value of 12000 and all; a late event of an old one changes
 -- nothing of today's value.
-SELECT artery.identify('merge', crm_deal_id => '40', click_id => 'click_4', seen_at => '2025-06-10 00:01') > 0 AS stored;
-SELECT artery.record_stage('merge', '40', 'closed_won', '2025-06-10 00:02', 12000) -> 'attribution' ->> 'ad_id' AS ad,
-       artery.record_stage('merge', '41', 'show_up', '2025-06-10 00:03') -> 'attribution' ->> 'ad_id' AS none;
-SELECT pg_temp.merge('deal', 21, 40, '{41}', 10, 42);
-SELECT artery.record_stage('merge', '41', 'lead', '2025-06-10 00:01') ->> 'status' AS late;
-SELECT * FROM pg_temp.deals() WHERE deal::int BETWEEN 40 AND 49;
+SELECT artery.identify('merge', crm_deal_id => '940', click_id => 'click_4', seen_at => '2025-06-10 00:01') > 0 AS stored;
+SELECT artery.record_stage('merge', '940', 'closed_won', '2025-06-10 00:02', 12000) -> 'attribution' ->> 'ad_id' AS ad,
+       artery.record_stage('merge', '941', 'show_up', '2025-06-10 00:03') -> 'attribution' ->> 'ad_id' AS none;
+SELECT pg_temp.merge('deal', 21, 940, '{941}', 10, 942);
+SELECT artery.record_stage('merge', '941', 'lead', '2025-06-10 00:01') ->> 'status' AS late;
+SELECT * FROM pg_temp.deals() WHERE deal::int BETWEEN 940 AND 949;
 SELECT pipeline_value, cash_revenue FROM artery.ad_roas('merge', 'ad_4');
 -- Of deals that nobody knows nothing is recorded; without a stage for lost ones the event waits; one that names nobody is ignored.
-SELECT pg_temp.merge('deal', 22, 50, '{51}', 10), pg_temp.merge('deal', 23, 50, '{}', 10);
-SELECT count(*) FROM artery.deal WHERE tenant_id = 'merge' AND deal_id IN ('50', '51');
+SELECT pg_temp.merge('deal', 22, 950, '{951}', 10), pg_temp.merge('deal', 23, 950, '{}', 10);
+SELECT count(*) FROM artery.deal WHERE tenant_id = 'merge' AND deal_id IN ('950', '951');
 SELECT artery.set_stage_values('merge', '{"closed_lost": null}') IS NOT NULL AS without_lost;
-SELECT pg_temp.merge('deal', 24, 20, '{42}', 20);
+SELECT pg_temp.merge('deal', 24, 920, '{942}', 20);
 SELECT artery.set_stage_values('merge', NULL) IS NOT NULL AS as_the_template;
 SELECT artery.replay_webhook_events('merge');
-SELECT deal, stage, stage_value FROM pg_temp.deals() WHERE deal IN ('20', '42');
+SELECT deal, stage, stage_value FROM pg_temp.deals() WHERE deal IN ('920', '942');
 
 -- Whoever is erased is so under every id, and what tells of the merges goes, too; it comes in never again. 8: six merges, two associations.
 SELECT artery.erase_contact('merge', crm_contact_id => '15') ->> 'webhook_events' AS events;
 SELECT count(*) FROM artery.merged_contact WHERE tenant_id = 'merge';
+SELECT crm_contact_id FROM artery.conversion_tracking WHERE tenant_id = 'merge' AND conversion_id = 'c1';
 SELECT count(*) FROM artery.webhook_event WHERE tenant_id = 'merge' AND payload ->> 'subscriptionType' = 'contact.merge';
 SELECT artery.identify('merge', '11', click_id => 'click_5'), artery.identify('merge', '14', click_id => 'click_5');
 SELECT pg_temp.merge('contact', 9, 70, '{16}', 60);
