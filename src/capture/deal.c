@@ -179,6 +179,8 @@ artery_deal_set_contact(const ArteryTenant *tenant, const char *deal_id, const c
 	DealRow		deal;
 	Datum		values[5];
 
+	artery_deal_check_id(deal_id, "deal_id");
+	artery_deal_check_id(contact_id, "crm_contact_id");
 	lock_or_create(tenant->tenant_id, deal_id, &deal);
 	values[0] = CStringGetTextDatum(tenant->tenant_id);
 	values[1] = CStringGetTextDatum(deal_id);
@@ -206,8 +208,8 @@ artery_deal_ask_decision(const char *tenant_id, const char *deal_id)
 	(void) artery_execute(&enqueue_decision, values, NULL, false, 0);
 }
 
-static void
-check_id(const char *id, const char *what)
+void
+artery_deal_check_id(const char *id, const char *what)
 {
 	if (id == NULL)
 		return;
@@ -221,9 +223,9 @@ check_id(const char *id, const char *what)
 static void
 check_move(const DealMove *move, TimestampTz now)
 {
-	check_id(move->deal_id, "deal_id");
-	check_id(move->contact_id, "crm_contact_id");
-	check_id(move->event_id, "event_id");
+	artery_deal_check_id(move->deal_id, "deal_id");
+	artery_deal_check_id(move->contact_id, "crm_contact_id");
+	artery_deal_check_id(move->event_id, "event_id");
 	artery_deal_value_check(move->deal_value);
 	if (TIMESTAMP_NOT_FINITE(move->occurred_at) || move->occurred_at < EARLIEST_EVENT ||
 		move->occurred_at > now + USECS_PER_DAY)

@@ -52,6 +52,16 @@ static void carry_over(const ArteryTenant *tenant, const CrmMerge *merge, Datum 
 					   TimestampTz received_at, DealResult *result);
 
 static void
+check_ids(const CrmMerge *merge, const char *what)
+{
+	int			i;
+
+	artery_deal_check_id(merge->survivor, what);
+	for (i = 0; i < merge->count; i++)
+		artery_deal_check_id(merge->gone[i], what);
+}
+
+static void
 make_keys(const ArteryTenant *tenant, const CrmMerge *merge, Datum *keys)
 {
 	Datum	   *gone = palloc(Max(merge->count, 1) * sizeof(Datum));
@@ -69,6 +79,7 @@ artery_merge_contacts(const ArteryTenant *tenant, const CrmMerge *merge)
 {
 	Datum		keys[3];
 
+	check_ids(merge, "crm_contact_id");
 	make_keys(tenant, merge, keys);
 	(void) artery_execute(&merge_contacts, keys, NULL, false, 0);
 }
@@ -83,6 +94,7 @@ artery_merge_deals(const ArteryTenant *tenant, const CrmMerge *merge, const Arte
 	int			i;
 
 	memset(result, 0, sizeof(DealResult));
+	check_ids(merge, "deal_id");
 	make_keys(tenant, merge, keys);
 	find_deals(merge, keys, &known);
 	(void) artery_execute(&move_evidence, keys, NULL, false, 0);

@@ -28,7 +28,6 @@
 #define DEAL_TYPE "0-3"
 #define CONTACT_TYPE "0-1"
 #define DIGEST_LENGTH 32
-#define MAX_MERGED 100			/* of the records that one event merges */
 #define MAX_PORTAL 64			/* bytes of a portal that is none, as we show it */
 
 typedef struct ProcessStep
@@ -152,20 +151,22 @@ read_deletion(WebhookEvent *event)
 	event->value = pstrdup(LOST_STAGE);
 }
 
-/* The ids of a list, as texts; what is none is left out. */
-static int
-read_ids(const JsonbValue *list, char **ids, int room)
+/* The ids of a list, as texts; what is none is left out. With room for one more. */
+static char **
+read_ids(const JsonbValue *list, int *count)
 {
-	JsonbValue *id;
-	int			count = 0;
+	JsonbContainer *container = list != NULL && list->type == jbvBinary ? list->val.binary.data : NULL;
+	char	  **ids;
 	int			i;
 
-	if (list == NULL || list->type != jbvBinary || !JsonContainerIsArray(list->val.binary.data))
-		return 0;
-	for (i = 0; i < room && (id = getIthJsonbValueFromContainer(list->val.binary.data, i)) != NULL; i++)
-		if ((ids[count] = artery_json_scalar_text(id)) != NULL)
-			count++;
-	return count;
+	*count = 0;
+	if (container == NULL || !JsonContainerIsArray(container))
+		return NULL;
+	ids = palloc((JsonContainerSize(container) + 1) * sizeof(char *));
+	for (i = 0; i < (int) JsonContainerSize(container); i++)
+		if ((ids[*count] = artery_json_scalar_text(getIthJsonbValueFromContainer(container, i))) != NULL)
+			(*count)++;
+	return ids;
 }
 
 /* Who stays of those that became one: a new record if one was made, else the primary one. */
@@ -174,9 +175,8 @@ read_merge(WebhookEvent *event, EventKind kind)
 {
 	CrmMerge   *merge = &event->merge;
 	char	   *made = artery_json_field_text(event->payload, "newObjectId");
-	JsonbValue *list = artery_json_field(event->payload, "mergedObjectIds");
-	char	   *ids[MAX_MERGED + 1];
-	int			count = read_ids(list, ids, MAX_MERGED);
+	int			count;
+	char	  **ids = read_ids(artery_json_field(event->payload, "mergedObjectIds"), &count);
 	int			i;
 
 	merge->primary = artery_json_field_text(event->payload, "primaryObjectId");

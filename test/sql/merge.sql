@@ -47,6 +47,18 @@ SELECT crm_contact_id, merged_into FROM artery.merged_contact WHERE tenant_id = 
 SELECT DISTINCT contact FROM pg_temp.deals();
 SELECT DISTINCT crm_contact_id FROM artery.contact_evidence WHERE tenant_id = 'merge';
 
+-- However many they are; ids that are none are not taken in, wherever they stand.
+SELECT pg_temp.merge('contact', 10, 14, ARRAY(SELECT g FROM generate_series(5001, 5300) g), 50);
+SELECT count(*) FROM artery.merged_contact WHERE tenant_id = 'merge' AND merged_into = '14' AND crm_contact_id::int > 5000;
+SELECT e.what, pg_temp.send(e.event) ->> 'reason' AS reason FROM (VALUES
+    (1, 'long', format('{"eventId": 11, "portalId": 601, "occurredAt": 1749513600000, "subscriptionType": "contact.merge", "primaryObjectId": 1, "mergedObjectIds": ["%s"]}', repeat('x', 257))),
+    (2, 'empty', '{"eventId": 12, "portalId": 601, "occurredAt": 1749513600000, "subscriptionType": "contact.merge", "primaryObjectId": "", "mergedObjectIds": [5]}'),
+    (3, 'deal', format('{"eventId": 13, "portalId": 601, "occurredAt": 1749513600000, "subscriptionType": "deal.merge", "primaryObjectId": 1, "mergedObjectIds": ["%s"]}', repeat('x', 257))),
+    (4, 'association', format('{"eventId": 14, "portalId": 601, "occurredAt": 1749513600000, "subscriptionType": "deal.associationChange", "associationType": "DEAL_TO_CONTACT",
+        "fromObjectId": 903, "toObjectId": "%s"}', repeat('x', 257))),
+    (5, 'a list', '{"eventId": 15, "portalId": 601, "occurredAt": 1749513600000, "subscriptionType": "contact.merge", "primaryObjectId": 1, "mergedObjectIds": [[5], null, {}]}'))
+    e(position, what, event) ORDER BY e.position;
+
 -- Deals: 920 and 921 become 920. Its value is counted once, the evidence of 921 finds its ad, and it takes the contact.
 SELECT artery.record_stage('merge', '920', 'show_up', '2025-06-10 00:02') -> 'attribution' ->> 'ad_id' AS ad;
 SELECT artery.record_stage('merge', '921', 'appointment_scheduled', '2025-06-10 00:02', crm_contact_id => '30') -> 'attribution' ->> 'ad_id' AS ad;
@@ -72,11 +84,11 @@ SELECT artery.set_stage_values('merge', NULL) IS NOT NULL AS as_the_template;
 SELECT artery.replay_webhook_events('merge');
 SELECT deal, stage, stage_value FROM pg_temp.deals() WHERE deal IN ('920', '942');
 
--- Whoever is erased is so under every id, and what tells of the merges goes, too; it comes in never again. 8: six merges, two associations.
+-- Whoever is erased is so under every id, and what tells of the merges goes, too; it comes in never again. 9: seven merges, two associations.
 SELECT artery.erase_contact('merge', crm_contact_id => '15') ->> 'webhook_events' AS events;
 SELECT count(*) FROM artery.merged_contact WHERE tenant_id = 'merge';
 SELECT crm_contact_id FROM artery.conversion_tracking WHERE tenant_id = 'merge' AND conversion_id = 'c1';
-SELECT count(*) FROM artery.webhook_event WHERE tenant_id = 'merge' AND payload ->> 'subscriptionType' = 'contact.merge';
+SELECT count(*) FROM artery.webhook_event WHERE tenant_id = 'merge' AND payload ->> 'subscriptionType' = 'contact.merge' AND status = 'processed';
 SELECT artery.identify('merge', '11', click_id => 'click_5'), artery.identify('merge', '14', click_id => 'click_5');
 SELECT pg_temp.merge('contact', 9, 70, '{16}', 60);
 SELECT count(*) FROM artery.webhook_event WHERE tenant_id = 'merge' AND payload ->> 'primaryObjectId' = '70';
