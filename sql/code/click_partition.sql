@@ -251,6 +251,12 @@ BEGIN
     IF days NOT BETWEEN 1 AND 31 THEN
         RAISE EXCEPTION 'days must be between 1 and 31' USING ERRCODE = '22023';
     END IF;
+    -- Each holds some ten locks until the end of the transaction, of some eight thousand that all sessions share.
+    IF extract(epoch FROM until - since) / 86400 > 500 * coalesce(days, artery.click_partition_days(NULL)) THEN
+        RAISE EXCEPTION 'too many partitions at once' USING ERRCODE = '54000',
+            DETAIL = 'Up to 500 are made in one transaction.',
+            HINT = 'Make them in several calls, or with more days in each.';
+    END IF;
     PERFORM artery.begin_click_partitions();
     RETURN artery.fill_click_partitions(since, until, coalesce(days, artery.click_partition_days(NULL)), 50);
 END
@@ -292,6 +298,13 @@ BEGIN
         END IF;
         v_total := v_total + v_clicks;
     END LOOP;
+    IF cardinality(v_whole) > 500 THEN
+        RAISE EXCEPTION 'too many partitions at once' USING ERRCODE = '54000',
+            DETAIL = format('%s partitions are older; up to 500 are dropped in one transaction.', cardinality(v_whole)),
+            HINT = format('Expire the clicks before %s first.',
+                          (SELECT x.until FROM (SELECT p.until FROM artery.click_partitions() p ORDER BY p.until LIMIT 500) x
+                            ORDER BY x.until DESC LIMIT 1));
+    END IF;
     -- Last, as nobody gets at clicks between this and the end of the transaction.
     IF v_whole <> '{}' THEN
         PERFORM artery.lock_click_table('artery.click_tracking', 50);

@@ -87,7 +87,10 @@ BEGIN
         emails := emails || ARRAY(SELECT e.email_hash FROM artery.contact_evidence e
                                    WHERE e.tenant_id = persons_of.tenant_id AND e.crm_contact_id = ANY (contacts));
         contacts := contacts || ARRAY(SELECT e.crm_contact_id FROM artery.contact_evidence e
-                                       WHERE e.tenant_id = persons_of.tenant_id AND e.email_hash = ANY (emails));
+                                       WHERE e.tenant_id = persons_of.tenant_id AND e.email_hash = ANY (emails)
+                                      UNION SELECT unnest(ARRAY[m.crm_contact_id, m.merged_into]) FROM artery.merged_contact m
+                                       WHERE m.tenant_id = persons_of.tenant_id
+                                         AND (m.crm_contact_id = ANY (contacts) OR m.merged_into = ANY (contacts)));
     END LOOP;
     -- Deals of somebody else, to which the person once belonged, stay that one's.
     deals := ARRAY(
@@ -211,6 +214,8 @@ BEGIN
        AND ((w.subscription_type IS DISTINCT FROM 'deal.propertyChange' AND EXISTS (
                 SELECT FROM jsonb_each_text(w.payload) p WHERE p.key ILIKE '%objectId' AND p.value = ANY (contacts))
              AND (w.payload ->> 'objectTypeId') IS DISTINCT FROM '0-3')
+            OR ((w.subscription_type = 'contact.merge' OR (w.subscription_type = 'object.merge' AND w.payload ->> 'objectTypeId' = '0-1'))
+                AND EXISTS (SELECT FROM jsonb_path_query(w.payload, '$.mergedObjectIds[*]') m (id) WHERE m.id #>> '{}' = ANY (contacts)))
             -- Names of deals are names of persons; stages and amounts are not.
             OR (w.object_id = ANY (deals) AND (w.payload ->> 'propertyName') <> ALL (ARRAY['dealstage', 'amount'])
                 AND (w.subscription_type LIKE 'deal.%' OR w.payload ->> 'objectTypeId' = '0-3')));
@@ -277,6 +282,8 @@ BEGIN
      ORDER BY 2
     ON CONFLICT DO NOTHING;
     v_counts := artery.forget_traces(tenant_id, v_person.contacts, v_person.emails, v_person.deals, click_id);
+    DELETE FROM artery.merged_contact m
+     WHERE m.tenant_id = erase_person.tenant_id AND m.crm_contact_id = ANY (v_person.contacts);
     UPDATE artery.deal d SET crm_contact_id = NULL
      WHERE d.tenant_id = erase_person.tenant_id AND d.crm_contact_id = ANY (v_person.contacts);
     GET DIAGNOSTICS v_deals = ROW_COUNT;
@@ -456,6 +463,9 @@ SELECT p.tenant_id, p.table_name, p.what, p.rows, p.oldest, p.setting,
         UNION ALL
         SELECT d.tenant_id, 'deal', 'contact', count(*), min(d.updated_at), NULL
           FROM artery.deal d WHERE d.crm_contact_id IS NOT NULL GROUP BY 1
+        UNION ALL
+        SELECT m.tenant_id, 'merged_contact', 'contacts that were merged', count(*), min(m.merged_at), NULL
+          FROM artery.merged_contact m GROUP BY 1
         UNION ALL
         SELECT w.tenant_id, 'webhook_event', 'what HubSpot sent', count(*), min(w.received_at), 'artery.retention_webhook_events'
           FROM artery.webhook_event w WHERE NOT w.payload ? 'erased' GROUP BY 1) p

@@ -138,6 +138,7 @@ static ArteryStatement enqueue_decision = {
 	2, {TEXTOID, TEXTOID}, NULL
 };
 
+static void check_id(const char *id);
 static bool store(ArteryStatement *statement, Conversion *conversion);
 static void forget_device(Conversion *conversion);
 static void forget_erased(Conversion *conversion);
@@ -156,6 +157,7 @@ artery_attribution_check(Conversion *conversion)
 	artery_fields_require("tenant_id", nulls[CONVERSION_TENANT_ID]);
 	conversion->tenant = artery_tenant_get(TextDatumGetCString(values[CONVERSION_TENANT_ID]));
 	artery_fields_require("conversion_id", nulls[CONVERSION_ID]);
+	check_id(TextDatumGetCString(values[CONVERSION_ID]));
 	artery_fields_require("conversion_type", nulls[CONVERSION_TYPE]);
 
 	if (!nulls[CONVERSION_VALUE])
@@ -182,6 +184,17 @@ artery_attribution_check(Conversion *conversion)
 	if (nulls[CONVERSION_IS_SYNTHETIC])
 		values[CONVERSION_IS_SYNTHETIC] = BoolGetDatum(false);
 	nulls[CONVERSION_IS_SYNTHETIC] = false;
+}
+
+static void
+check_id(const char *id)
+{
+	if (strncmp(id, ARTERY_DEAL_CONVERSION, strlen(ARTERY_DEAL_CONVERSION)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("conversion_id \"%s\" is reserved", id),
+				 errdetail("Ids that begin with \"%s\" are those of deals' own attributions.", ARTERY_DEAL_CONVERSION),
+				 errhint("Record a deal's stages with artery.record_stage(), or give another id and crm_deal_id.")));
 }
 
 void

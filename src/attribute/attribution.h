@@ -10,6 +10,9 @@
 #include "attribute/search.h"
 #include "tenant/tenant.h"
 
+/* Ids of conversions that begin so are those of deals, and nobody else's. */
+#define ARTERY_DEAL_CONVERSION "deal:"
+
 /*
  * Columns of conversion_tracking in the order of the table; from CLICK_ID to
  * BROWSER in the order of TraceField.

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "attribute/calibration.h"
+#include "attribute/lesson.h"
 #include "capture/click_window.h"
 #include "capture/fields.h"
 #include "capture/sighting.h"
@@ -35,7 +36,6 @@
 #define WAKE_SECONDS 2			/* the worker is told of news at most this often */
 #define FOLD_BATCH 10000		/* clicks that a conversion counts along the way */
 #define KNOWN_VALUES 50000		/* kept in memory at most */
-#define NAME_LENGTH 256			/* of a tenant */
 
 PG_FUNCTION_INFO_V1(artery_click_values);
 PG_FUNCTION_INFO_V1(artery_click_class);
@@ -46,7 +46,7 @@ PG_FUNCTION_INFO_V1(artery_faded);
 
 typedef struct KeptState
 {
-	char		tenant_id[NAME_LENGTH + 1];
+	char		tenant_id[LESSON_NAME_LENGTH + 1];
 	int64		version;
 	CalibratedState learnt;
 	TimestampTz learnt_at;
@@ -56,19 +56,6 @@ typedef struct KeptState
 } KeptState;
 
 static KeptState kept = {.tenant_id = ""};
-
-/*
- * What this transaction's conversions taught since the state was read, so that
- * history that comes in by one statement learns as it goes. Nobody else's
- * business, and gone with the transaction.
- */
-static struct
-{
-	FullTransactionId transaction;
-	char		tenant_id[NAME_LENGTH + 1];
-	int64		version;
-	CalibratedState learnt;
-} pending;
 
 /* How often a value occurred, as of counted_at. */
 typedef struct KnownValue
@@ -122,7 +109,6 @@ static void read_state(uint64 row);
 static void unpack(Datum array, CalibratedState *learnt);
 static void forget_state(const char *tenant_id);
 static bool is_stale(TimestampTz at, bool found);
-static const CalibratedState *find_pending(void);
 static double count_learnt(const CalibratedState *learnt);
 static void wake_worker(void);
 
@@ -154,7 +140,7 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int 
 	*days = 0;
 	if (!found)
 		return;
-	fresh = (const double *) find_pending();
+	fresh = (const double *) artery_lesson_find(kept.tenant_id, kept.version);
 	/* of a moment before what was learnt last, the same is held true */
 	keep = exp2(-Max(at - kept.learnt_at, 0) / (double) USECS_PER_DAY / CALIBRATED_HALF_LIFE_DAYS);
 	for (i = 0; i < CALIBRATED_NUMBERS; i++)
@@ -212,7 +198,7 @@ static void
 forget_values(void)
 {
 	static int64 version = 0;
-	static char tenant_id[NAME_LENGTH + 1] = "";
+	static char tenant_id[LESSON_NAME_LENGTH + 1] = "";
 	HASHCTL		control = {.keysize = sizeof(int64),.entrysize = sizeof(KnownValue)};
 
 	if (known_values != NULL && version == kept.version && version != 0 && strcmp(tenant_id, kept.tenant_id) == 0 &&
@@ -526,29 +512,9 @@ void
 artery_calibration_remember(Datum tenant_id, const CalibratedState *learnt)
 {
 	char	   *name = TextDatumGetCString(tenant_id);
-	int			i;
 
-	if (strcmp(kept.tenant_id, name) != 0)
-		return;
-	if (find_pending() == NULL)
-	{
-		memset(&pending, 0, sizeof(pending));
-		pending.transaction = GetTopFullTransactionId();
-		strlcpy(pending.tenant_id, name, sizeof(pending.tenant_id));
-		pending.version = kept.version;
-	}
-	for (i = 0; i < CALIBRATED_NUMBERS; i++)
-		((double *) &pending.learnt)[i] += ((const double *) learnt)[i];
-}
-
-/* Not of another transaction or tenant; nor, for it may be folded by now, of another version of the state. */
-static const CalibratedState *
-find_pending(void)
-{
-	if (!FullTransactionIdEquals(pending.transaction, GetTopFullTransactionIdIfAny()) ||
-		pending.version != kept.version || strcmp(pending.tenant_id, kept.tenant_id) != 0)
-		return NULL;
-	return &pending.learnt;
+	if (strcmp(kept.tenant_id, name) == 0)
+		artery_lesson_add(name, kept.version, learnt);
 }
 
 /* How many conversions were learnt from, about. */

@@ -120,7 +120,7 @@ make_conversion(Conversion *conversion, Datum *keys, bool *has_evidence)
 
 	values[CONVERSION_TENANT_ID] = keys[0];
 	values[CONVERSION_CRM_DEAL_ID] = keys[1];
-	values[CONVERSION_ID] = CStringGetTextDatum(psprintf("deal:%s", TextDatumGetCString(keys[1])));
+	values[CONVERSION_ID] = CStringGetTextDatum(psprintf("%s%s", ARTERY_DEAL_CONVERSION, TextDatumGetCString(keys[1])));
 	values[CONVERSION_TYPE] = CStringGetTextDatum("deal");
 	values[CONVERSION_TIMESTAMP] = TimestampTzGetDatum(at);
 	values[CONVERSION_IS_SYNTHETIC] = BoolGetDatum(true);

@@ -179,11 +179,16 @@ artery_deal_set_contact(const ArteryTenant *tenant, const char *deal_id, const c
 	DealRow		deal;
 	Datum		values[5];
 
+	artery_deal_check_id(deal_id, "deal_id");
+	artery_deal_check_id(contact_id, "crm_contact_id");
 	lock_or_create(tenant->tenant_id, deal_id, &deal);
 	values[0] = CStringGetTextDatum(tenant->tenant_id);
 	values[1] = CStringGetTextDatum(deal_id);
 	values[2] = CStringGetTextDatum(contact_id);
 	artery_identity_lock(values[0], values[1], true, values[2], false);
+	/* one that is parted under its old id is not the one that stays */
+	if (!removed)
+		values[2] = artery_identity_survivor(values[0], values[2]);
 	if (artery_privacy_is_erased(values[0], "contact", values[2]))
 		return;
 	values[3] = BoolGetDatum(removed);
@@ -203,8 +208,8 @@ artery_deal_ask_decision(const char *tenant_id, const char *deal_id)
 	(void) artery_execute(&enqueue_decision, values, NULL, false, 0);
 }
 
-static void
-check_id(const char *id, const char *what)
+void
+artery_deal_check_id(const char *id, const char *what)
 {
 	if (id == NULL)
 		return;
@@ -218,9 +223,9 @@ check_id(const char *id, const char *what)
 static void
 check_move(const DealMove *move, TimestampTz now)
 {
-	check_id(move->deal_id, "deal_id");
-	check_id(move->contact_id, "crm_contact_id");
-	check_id(move->event_id, "event_id");
+	artery_deal_check_id(move->deal_id, "deal_id");
+	artery_deal_check_id(move->contact_id, "crm_contact_id");
+	artery_deal_check_id(move->event_id, "event_id");
 	artery_deal_value_check(move->deal_value);
 	if (TIMESTAMP_NOT_FINITE(move->occurred_at) || move->occurred_at < EARLIEST_EVENT ||
 		move->occurred_at > now + USECS_PER_DAY)
@@ -514,6 +519,8 @@ store_chain(const Chain *chain, const ChainState *state, const ArteryTenant *ten
 	}
 	values[2] = nullable_text(move->contact_id, &nulls[2]);
 	artery_identity_lock(values[0], values[1], true, values[2], nulls[2] == 'n');
+	if (nulls[2] == ' ')
+		values[2] = artery_identity_survivor(values[0], values[2]);
 	if (nulls[2] == ' ' && artery_privacy_is_erased(values[0], "contact", values[2]))
 		nulls[2] = 'n';
 	values[3] = nullable_text(state->stage, &nulls[3]);

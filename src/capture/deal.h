@@ -39,6 +39,9 @@ typedef struct DealResult
  */
 extern void artery_deal_record(const ArteryTenant *tenant, const DealMove *move, TimestampTz now, DealResult *result);
 
+/* Error 22001 or 22023 if an id of the CRM's is empty or too long; NULL passes. what names it in the error. */
+extern void artery_deal_check_id(const char *id, const char *what);
+
 /* Set (or, if removed, take away) the contact of a deal, and attribute the deal if that may help now. */
 extern void artery_deal_set_contact(const ArteryTenant *tenant, const char *deal_id, const char *contact_id,
 									bool removed);

@@ -57,7 +57,7 @@ artery_fields_require(const char *name, bool isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null or empty", name),
-				 errhint("It identifies the row, so that a repeated call changes nothing.")));
+				 errhint("Every row needs it; fields that are not known may be null.")));
 }
 
 void

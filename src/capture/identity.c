@@ -130,7 +130,13 @@ static ArteryStatement select_evidence = {
 	4, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
+static ArteryStatement select_survivor = {
+	"SELECT m.merged_into FROM artery.merged_contact m WHERE m.tenant_id = $1 AND m.crm_contact_id = $2",
+	2, {TEXTOID, TEXTOID}, NULL
+};
+
 static void check_identity(Datum *values, bool *nulls);
+static void follow_merge(Datum *values, const bool *nulls);
 static int32 lock_bucket(char kind, Datum tenant_id, Datum id);
 static void lock_exclusively(const Datum *values, const bool *nulls);
 static void lock_all(char kind, Datum tenant_id, Datum ids);
@@ -161,8 +167,10 @@ artery_identify(PG_FUNCTION_ARGS)
 	for (i = 0; i < IDENTIFY_ARGUMENTS; i++)
 		null_flags[i] = nulls[i] ? 'n' : ' ';
 
-	lock_exclusively(values, nulls);
 	artery_scope_enter(&scope);
+	follow_merge(values, nulls);
+	lock_exclusively(values, nulls);
+	follow_merge(values, nulls);	/* we may have waited for one */
 	if (is_erased(values, nulls))
 	{
 		artery_scope_leave(&scope);
@@ -182,6 +190,25 @@ artery_identify(PG_FUNCTION_ARGS)
 	(void) artery_execute(&attribute_deals, keys, key_nulls, false, 0);
 	artery_scope_leave(&scope);
 	PG_RETURN_INT64(evidence_id);
+}
+
+Datum
+artery_identity_survivor(Datum tenant_id, Datum contact_id)
+{
+	Datum		values[2] = {tenant_id, contact_id};
+
+	/* not read-only: a merge that was waited for must be seen */
+	if (artery_execute(&select_survivor, values, NULL, false, 1) == 0)
+		return contact_id;
+	return CStringGetTextDatum(artery_field_text(0, 1));
+}
+
+static void
+follow_merge(Datum *values, const bool *nulls)
+{
+	if (!nulls[IDENTIFY_CRM_CONTACT_ID])
+		values[IDENTIFY_CRM_CONTACT_ID] = artery_identity_survivor(values[IDENTIFY_TENANT_ID],
+																   values[IDENTIFY_CRM_CONTACT_ID]);
 }
 
 static void
@@ -333,7 +360,7 @@ artery_identity_merge(ArteryEvidence *evidence, Datum tenant_id, Datum deal_id, 
 
 	keys[0] = tenant_id;
 	keys[1] = deal_id;
-	keys[2] = contact_id;
+	keys[2] = contact_null ? contact_id : artery_identity_survivor(tenant_id, contact_id);
 	keys[3] = TimestampTzGetDatum(at);
 	nulls[0] = nulls[3] = ' ';
 	nulls[1] = deal_null ? 'n' : ' ';

@@ -47,6 +47,9 @@ typedef struct ArteryEvidence
 extern void artery_identity_merge(ArteryEvidence *evidence, Datum tenant_id, Datum deal_id, bool deal_null,
 								  Datum contact_id, bool contact_null, TimestampTz at);
 
+/* The contact (a text) into which this one was merged; itself if it was not. Within a scope. */
+extern Datum artery_identity_survivor(Datum tenant_id, Datum contact_id);
+
 /*
  * Lock out artery.identify() and erasures for this deal and contact until the end of the
  * transaction, so that a deal and its evidence arriving at the same moment do

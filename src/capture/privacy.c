@@ -39,6 +39,19 @@ artery_privacy_is_erased(Datum tenant_id, const char *kind, Datum id)
 	return artery_execute(&select_erased, values, NULL, false, 1) > 0 && artery_field_bool(0, 1);
 }
 
+/* Is it of a person who was erased, whatever it tells? */
+static bool
+is_of_erased(Datum tenant_id, const WebhookEvent *event)
+{
+	bool		erased = event->person_id != NULL &&
+		artery_privacy_is_erased(tenant_id, "contact", CStringGetTextDatum(event->person_id));
+	int			i;
+
+	for (i = 0; event->kind == EVENT_CONTACT_MERGE && i < event->merge.count && !erased; i++)
+		erased = artery_privacy_is_erased(tenant_id, "contact", CStringGetTextDatum(event->merge.gone[i]));
+	return erased;
+}
+
 void
 artery_privacy_screen_events(WebhookEvent **events, int count)
 {
@@ -50,8 +63,7 @@ artery_privacy_screen_events(WebhookEvent **events, int count)
 	{
 		WebhookEvent *event = events[i];
 
-		if (event->person_id == NULL ||
-			!artery_privacy_is_erased(values[0], "contact", CStringGetTextDatum(event->person_id)))
+		if (!is_of_erased(values[0], event))
 			continue;
 		values[1] = CStringGetTextDatum(event->key);
 		(void) artery_execute(&select_key, values, NULL, false, 1);

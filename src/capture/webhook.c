@@ -186,7 +186,10 @@ read_headers(WebhookCall *call, Jsonb *headers)
 		refuse("The version of the signature is not known.");
 }
 
-/* Read the body as JSON; it is UTF-8, whatever the database's encoding. */
+/*
+ * Read the body as JSON; it is UTF-8, whatever the database's encoding. A
+ * character that no text can hold must not cost the other events of the batch.
+ */
 static void
 parse_body(void *argument)
 {
@@ -195,6 +198,7 @@ parse_body(void *argument)
 	char	   *text = pnstrdup(call->request.body, length);
 
 	(void) pg_verify_mbstr(PG_UTF8, call->request.body, length, false);
+	artery_json_mend_escapes(text);
 	text = pg_any_to_server(text, length, PG_UTF8);
 	call->parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }

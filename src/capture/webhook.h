@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "capture/merge.h"
 #include "tenant/tenant.h"
 #include "utils/jsonb.h"
 
@@ -17,6 +18,8 @@ typedef enum EventKind
 	EVENT_STAGE,				/* a deal entered a stage */
 	EVENT_AMOUNT,				/* a deal's real value changed */
 	EVENT_CONTACT,				/* a contact was joined to a deal, or parted from it */
+	EVENT_CONTACT_MERGE,		/* contacts became one */
+	EVENT_DEAL_MERGE,			/* deals became one */
 	EVENT_PRIVACY				/* a contact is to be forgotten */
 } EventKind;
 
@@ -48,6 +51,7 @@ typedef struct WebhookEvent
 	bool		erased;			/* that contact was erased */
 	char	   *value;			/* of the property */
 	bool		removed;		/* an association was taken away */
+	CrmMerge	merge;			/* of the two kinds of merges */
 	TimestampTz occurred_at;	/* DT_NOBEGIN if none, or not a number */
 	char	   *key;			/* the same for every delivery of the event */
 	int64		row_id;			/* webhook_event_id; 0 until stored */

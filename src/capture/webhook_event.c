@@ -38,6 +38,7 @@ typedef struct ProcessStep
 
 static const char *const status_names[] = {"stored", "processed", "unmapped", "ignored", "failed", "refused", "duplicate"};
 
+static void read_merge(WebhookEvent *event, EventKind kind);
 static void process_step(void *argument);
 
 const char *
@@ -122,6 +123,8 @@ read_contact(WebhookEvent *event)
 	event->person_id = event->object_id;
 	if (is_text(event->type, "contact.privacyDeletion") || is_text(event->type, "object.privacyDeletion"))
 		event->kind = EVENT_PRIVACY;
+	else if (is_text(event->type, "contact.merge") || is_text(event->type, "object.merge"))
+		read_merge(event, EVENT_CONTACT_MERGE);
 }
 
 static void
@@ -146,6 +149,52 @@ read_deletion(WebhookEvent *event)
 	event->kind = EVENT_STAGE;
 	event->deal_id = event->object_id;
 	event->value = pstrdup(LOST_STAGE);
+}
+
+/* The ids of a list, as texts; what is none is left out. With room for one more. */
+static char **
+read_ids(const JsonbValue *list, int *count)
+{
+	JsonbContainer *container = list != NULL && list->type == jbvBinary ? list->val.binary.data : NULL;
+	char	  **ids;
+	int			i;
+
+	*count = 0;
+	if (container == NULL || !JsonContainerIsArray(container))
+		return NULL;
+	ids = palloc((JsonContainerSize(container) + 1) * sizeof(char *));
+	for (i = 0; i < (int) JsonContainerSize(container); i++)
+		if ((ids[*count] = artery_json_scalar_text(getIthJsonbValueFromContainer(container, i))) != NULL)
+			(*count)++;
+	return ids;
+}
+
+/* Who stays of those that became one: a new record if one was made, else the primary one. */
+static void
+read_merge(WebhookEvent *event, EventKind kind)
+{
+	CrmMerge   *merge = &event->merge;
+	char	   *made = artery_json_field_text(event->payload, "newObjectId");
+	int			count;
+	char	  **ids = read_ids(artery_json_field(event->payload, "mergedObjectIds"), &count);
+	int			i;
+
+	merge->primary = artery_json_field_text(event->payload, "primaryObjectId");
+	if (merge->primary == NULL)
+		merge->primary = event->object_id;
+	if (merge->primary == NULL || count == 0)
+		return;
+	merge->survivor = parse_digits(made) > 0 ? made : merge->primary;
+	merge->gone = palloc((count + 1) * sizeof(char *));
+	ids[count++] = merge->primary;
+	for (i = 0; i < count; i++)
+		if (strcmp(ids[i], merge->survivor) != 0)
+			merge->gone[merge->count++] = ids[i];
+	event->kind = kind;
+	if (kind == EVENT_DEAL_MERGE)
+		event->deal_id = merge->survivor;
+	else
+		event->person_id = merge->survivor;
 }
 
 static char *
@@ -219,6 +268,9 @@ artery_webhook_read(WebhookEvent *event)
 	else if (is_text(event->type, "deal.deletion") ||
 			 (is_text(event->type, "object.deletion") && is_text(artery_json_field_text(payload, "objectTypeId"), DEAL_TYPE)))
 		read_deletion(event);
+	else if (is_text(event->type, "deal.merge") ||
+			 (is_text(event->type, "object.merge") && is_text(artery_json_field_text(payload, "objectTypeId"), DEAL_TYPE)))
+		read_merge(event, EVENT_DEAL_MERGE);
 	else if (is_of_contact(event))
 		read_contact(event);
 	event->key = make_key(event, property);
@@ -235,8 +287,8 @@ artery_webhook_answer(const WebhookEvent *event, EventStatus status, const char 
 		artery_json_text(&state, "deal_id", event->deal_id);
 	if (event->kind == EVENT_STAGE)
 		artery_json_text(&state, "stage_to", event->value);
-	if (event->kind == EVENT_CONTACT)
-		artery_json_text(&state, "crm_contact_id", event->contact_id);
+	if (event->kind == EVENT_CONTACT || event->kind == EVENT_CONTACT_MERGE)
+		artery_json_text(&state, "crm_contact_id", event->kind == EVENT_CONTACT ? event->contact_id : event->person_id);
 	if (status == EVENT_REFUSED || event->portal_unknown)
 		artery_json_text(&state, "portal_id", event->portal);
 	if (reason != NULL)
@@ -316,6 +368,25 @@ process_amount(WebhookEvent *event, TimestampTz received_at)
 }
 
 static void
+process_merge(WebhookEvent *event, TimestampTz received_at)
+{
+	const ArteryStage *lost = artery_stage_find(event->tenant, LOST_STAGE);
+	DealResult	result;
+
+	if (lost == NULL)
+	{
+		conclude(event, EVENT_UNMAPPED, psprintf("unknown stage \"%s\"; known stages: %s", LOST_STAGE,
+												 artery_stage_names(event->tenant)));
+		return;
+	}
+	artery_merge_deals(event->tenant, &event->merge, lost, event->key, event->occurred_at, received_at, &result);
+	conclude(event, EVENT_PROCESSED, NULL);
+	if (result.answer != NULL)
+		event->result = result.answer;
+	event->high_value = result.high_value;
+}
+
+static void
 process_step(void *argument)
 {
 	ProcessStep *step = argument;
@@ -340,6 +411,13 @@ process_step(void *argument)
 		case EVENT_CONTACT:
 			artery_deal_set_contact(event->tenant, event->deal_id, event->contact_id, event->removed);
 			conclude(event, EVENT_PROCESSED, NULL);
+			break;
+		case EVENT_CONTACT_MERGE:
+			artery_merge_contacts(event->tenant, &event->merge);
+			conclude(event, EVENT_PROCESSED, NULL);
+			break;
+		case EVENT_DEAL_MERGE:
+			process_merge(event, step->received_at);
 			break;
 		case EVENT_PRIVACY:
 			artery_privacy_erase_contact(event->tenant, event->person_id);

@@ -4,6 +4,8 @@
  */
 #include "artery.h"
 
+#include <ctype.h>
+
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -102,4 +104,50 @@ char *
 artery_json_field_text(Jsonb *object, const char *key)
 {
 	return artery_json_scalar_text(artery_json_field(object, key));
+}
+
+/* The code unit that the escape at this place stands for; -1 if there is none. */
+static int
+read_escape(const char *text)
+{
+	int			unit = 0;
+	int			i;
+
+	if (text[0] != '\\' || text[1] != 'u')
+		return -1;
+	for (i = 2; i < 6; i++)
+	{
+		if (!isxdigit((unsigned char) text[i]))
+			return -1;
+		unit = unit * 16 + (text[i] <= '9' ? text[i] - '0' : (text[i] | 0x20) - 'a' + 10);
+	}
+	return unit;
+}
+
+void
+artery_json_mend_escapes(char *text)
+{
+	while ((text = strchr(text, '\\')) != NULL && text[1] != '\0')
+	{
+		int			unit = read_escape(text);
+
+		if (unit < 0)
+		{
+			text += 2;
+			continue;
+		}
+		if (unit >= 0xD800 && unit <= 0xDBFF)
+		{
+			int			second = read_escape(text + 6);
+
+			if (second >= 0xDC00 && second <= 0xDFFF)
+			{
+				text += 12;
+				continue;
+			}
+		}
+		if (unit == 0 || (unit >= 0xD800 && unit <= 0xDFFF))
+			memcpy(text + 2, "fffd", 4);
+		text += 6;
+	}
 }

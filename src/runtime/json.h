@@ -32,6 +32,13 @@ extern char *artery_json_field_text(Jsonb *object, const char *key);
 extern char *artery_json_scalar_text(const JsonbValue *value);
 
 /*
+ * Put U+FFFD in the place of what JSON can say and text cannot hold: escapes of
+ * U+0000 and of halves of a surrogate pair. In place, for they are as long; what
+ * is not JSON stays so.
+ */
+extern void artery_json_mend_escapes(char *text);
+
+/*
  * A walk over the elements of an array, or the keys and then the values of an
  * object, in the order they are stored: in one pass and without copies, where the
  * functions of PostgreSQL search and copy each.

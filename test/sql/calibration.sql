@@ -149,3 +149,51 @@ INSERT INTO artery.click_tracking (tenant_id, ad_id, ip_address, os, browser, sc
 SELECT attributed_click_id FROM artery.attribute_conversion('cal_e', 'e1', 'lead', conversion_timestamp => '2025-06-10 11:00',
     ip_address => '2001:db8:1:2:3:4:5:6', os => 'iOS', browser => 'Safari', screen_width => 1170, timezone => 'UTC');
 SELECT click_id, network FROM artery.explain_attribution('cal_e', 'e1') WHERE rank IN (1, 2) ORDER BY rank;
+
+-- What a transaction taught is known to the rest of it, but not what was rolled back to a savepoint or by an exception: of four
+-- tenants with the same clicks, the last two say of the same conversion what the first says.
+SELECT count(artery.add_tenant('cal_s' || n)) FROM generate_series(1, 4) n;
+INSERT INTO artery.click_tracking (tenant_id, click_id, ad_id, ip_address, user_agent, screen_width, screen_height, timezone, click_timestamp)
+SELECT 'cal_s' || n, 'k' || i, 'ad', ('198.18.' || i || '.1')::inet, 'UA ' || i % 3, 1170, 2532, 'UTC', '2025-06-10 08:00'
+  FROM generate_series(1, 4) n, generate_series(1, 30) i;
+CREATE FUNCTION pg_temp.teach(tenant text, first int, last int, fail boolean DEFAULT false) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM artery.attribute_conversion(tenant, 'taught' || i, 'lead', conversion_timestamp => '2025-06-10 09:00', click_id => 'k' || i,
+        ip_address => '203.0.113.9', user_agent => 'UA 7', screen_width => 1170, screen_height => 2532, timezone => 'UTC')
+       FROM generate_series(first, last) i;
+    IF fail THEN
+        RAISE EXCEPTION 'not so';
+    END IF;
+END
+$$;
+CREATE FUNCTION pg_temp.probe(tenant text) RETURNS numeric LANGUAGE sql AS $$
+    SELECT artery.attribute_conversion(tenant, 'probe', 'lead', conversion_timestamp => '2025-06-10 09:30', ip_address => '198.18.30.1',
+        user_agent => 'UA 2', screen_width => 1170, screen_height => 2532, timezone => 'UTC');
+    SELECT round(t.no_click::numeric, 9) FROM artery.conversion_trace t WHERE t.tenant_id = tenant AND t.conversion_id = 'probe'
+$$;
+BEGIN;
+SELECT pg_temp.teach('cal_s1', 1, 2);
+SELECT pg_temp.probe('cal_s1') AS taught_two \gset
+COMMIT;
+BEGIN;
+SELECT pg_temp.teach('cal_s2', 1, 2), pg_temp.teach('cal_s2', 3, 20);
+SELECT pg_temp.probe('cal_s2') <> :taught_two AS taught_more;
+COMMIT;
+BEGIN;
+SELECT pg_temp.teach('cal_s3', 1, 1);
+SAVEPOINT one;
+SELECT pg_temp.teach('cal_s3', 2, 2);
+SAVEPOINT two;
+SELECT pg_temp.teach('cal_s3', 3, 10);
+SAVEPOINT three;
+SELECT pg_temp.teach('cal_s3', 11, 20);
+RELEASE three;
+ROLLBACK TO two;
+RELEASE one;
+SELECT pg_temp.probe('cal_s3') = :taught_two AS as_if_it_had_not_been;
+COMMIT;
+BEGIN;
+SELECT pg_temp.teach('cal_s4', 1, 2);
+DO $$ BEGIN PERFORM pg_temp.teach('cal_s4', 3, 20, true); EXCEPTION WHEN raise_exception THEN NULL; END $$;
+SELECT pg_temp.probe('cal_s4') = :taught_two AS as_if_it_had_not_been;
+COMMIT;

@@ -21,6 +21,7 @@ SELECT partition, since AT TIME ZONE 'UTC' AS since, until - since AS length
 SELECT artery.make_click_partitions('2009-12-31', '2011-01-01');
 SELECT artery.make_click_partitions('2011-01-02', '2011-01-01');
 SELECT artery.make_click_partitions('2011-01-02', '2011-01-02', 0);
+SELECT artery.make_click_partitions('2010-01-01', '2011-06-01', 1);
 \set VERBOSITY sqlstate
 SELECT artery.make_click_partitions(artery.now(), artery.now() + interval '367 days');
 SELECT artery.make_click_partitions(NULL, artery.now());

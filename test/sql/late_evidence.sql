@@ -74,3 +74,10 @@ SELECT v.day, sum(v.credit) <= k.conversions + 0.001 AS at_most_once, sum(v.cred
   JOIN (SELECT conversion_timestamp::date AS day, count(*) AS conversions FROM artery.conversion_tracking WHERE tenant_id = 'late_a' GROUP BY 1) k
     ON k.day = v.day
  WHERE v.tenant_id = 'late_a' GROUP BY v.day, k.conversions ORDER BY 1;
+
+-- A conversion cannot pass for a deal's attribution by its id, by no door: its value would be lost, and the deal's own click.
+SELECT artery.attribute_conversion('late_a', 'deal:d9', 'purchase', 500, click_id => 'k7');
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_value, click_id) VALUES ('late_a', 'deal:d9', 'purchase', 500, 'k7');
+SELECT artery.track_click('late_a', 'camp', 'ad_9', 'k9', click_timestamp => '2025-06-12 10:00') \g /dev/null
+SELECT artery.identify('late_a', crm_deal_id => 'd9', click_id => 'k9', seen_at => '2025-06-12 11:00') > 0 AS stored;
+SELECT artery.record_stage('late_a', 'd9', 'lead', '2025-06-12 11:00') -> 'attribution' ->> 'ad_id' AS ad;

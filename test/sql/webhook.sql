@@ -153,7 +153,7 @@ SELECT c.what, pg_temp.judge(c.body, 'guessed', 'https://hook.example.com/agency
     (1, 'broken', convert_to('[{"portalId": 301', 'UTF8')), (2, 'empty', ''::bytea), (3, 'no JSON', convert_to('portalId=301', 'UTF8')),
     (4, 'bytes', '\xff00fe'::bytea), (5, 'a scalar', convert_to('5', 'UTF8')), (6, 'null', convert_to('null', 'UTF8')),
     (7, 'array of a scalar', convert_to('[{"portalId": 301}, 5]', 'UTF8')), (8, 'nested arrays', convert_to('[[{"portalId": 301}]]', 'UTF8')),
-    (9, 'deep', convert_to(repeat('[', 100000), 'UTF8')), (10, 'NUL in a text', convert_to('{"portalId": 301, "x": "\u0000"}', 'UTF8')),
+    (9, 'deep', convert_to(repeat('[', 100000), 'UTF8')),
     (11, '1001 events', convert_to('[' || repeat('{"portalId":301},', 1000) || '{}]', 'UTF8')),
     (12, 'too large', convert_to('{"portalId": 301, "x": "' || repeat('x', 17000000) || '"}', 'UTF8')),
     (13, 'strange portal', convert_to('{"portalId": {"a": 1}}', 'UTF8'))) c(position, what, body) ORDER BY c.position;
@@ -175,6 +175,17 @@ SELECT artery.hubspot_webhook('{}', '{"X-HubSpot-Signature-v3": "x", "x-hubspot-
 -- UTF-8 is signed as bytes and kept.
 SELECT pg_temp.send('{"eventId": 6, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "deal.propertyChange", "objectId": "Zürich ✓",
     "propertyName": "dealstage", "propertyValue": "lead"}') ->> 'deal_id';
+-- What JSON can say and no text can hold, U+0000 and half a surrogate pair, becomes U+FFFD: an id or stage of its own, and
+-- the other events stand. A whole pair and an escaped backslash are not touched. Again it is the same event.
+SELECT concat_ws(',', pg_temp.event(101, 60, 'lead', 1, 600), replace(pg_temp.event(101, 61, 'lead', 1, 601), '"lead"', '"le\u0000ad"'),
+    replace(pg_temp.event(101, 62, 'lead', 1, 602), '62', '"6\uD83D2"'), replace(pg_temp.event(101, 63, 'lead', 1, 603), '63', '"6\uDE00\uD83D\uDE003"'),
+    replace(pg_temp.event(101, 64, 'lead', 1, 604), '64', '"\\u0000"')) AS strange \gset
+SELECT r.ordinality AS n, r.value ->> 'status' AS status, r.value ->> 'deal_id' AS deal, r.value ->> 'stage_to' AS stage
+  FROM jsonb_array_elements(pg_temp.send('[' || :'strange' || ']') -> 'results') WITH ORDINALITY r ORDER BY r.ordinality;
+SELECT r ->> 'status' AS again, count(*) FROM jsonb_array_elements(pg_temp.send('[' || :'strange' || ']') -> 'results') r GROUP BY 1 ORDER BY 1;
+SELECT object_id, property_value, reason FROM artery.v_unmapped_events WHERE tenant_id = 'hook_a' AND object_id = '61';
+-- An escape that is cut off is no JSON.
+SELECT pg_temp.judge(convert_to('{"portalId": 301, "x": "\u00"}', 'UTF8'), 'secret key of c', 'https://hook.example.com/own');
 
 -- A deleted deal is lost: its value goes, in either generation's words.
 SELECT pg_temp.send(pg_temp.event(101, 50, 'closedwon', 1, 500)) -> 'synthetic_revenue' -> 'incremental' AS won,
