@@ -8,6 +8,13 @@ AS 'MODULE_PATHNAME', 'artery_fingerprint';
 COMMENT ON FUNCTION artery.fingerprint(int, int, text, int, text, text, text) IS
 'SHA-256, as 64 hexadecimal digits, of the seven parts joined by |, NULL as empty; NULL if nothing is known.';
 
+CREATE OR REPLACE FUNCTION artery.fingerprint_key(tenant_id text, fingerprint_hash text)
+RETURNS bigint
+LANGUAGE C STABLE STRICT
+AS 'MODULE_PATHNAME', 'artery_fingerprint_key';
+COMMENT ON FUNCTION artery.fingerprint_key(text, text) IS
+'The number by which clicks of a fingerprint are found: WHERE tenant_id = ... AND fingerprint_key = artery.fingerprint_key(tenant, hash). Other for every tenant.';
+
 CREATE OR REPLACE FUNCTION artery.parse_user_agent(
     user_agent text, OUT device_type text, OUT os text, OUT os_version text, OUT browser text, OUT browser_version text,
     OUT in_app boolean, OUT device text, OUT brand text, OUT model text)

@@ -29,6 +29,7 @@
 #include "runtime/dbtx.h"
 #include "tenant/tenant.h"
 
+PG_FUNCTION_INFO_V1(artery_fingerprint_key);
 PG_FUNCTION_INFO_V1(artery_track_click);
 PG_FUNCTION_INFO_V1(artery_click_before_insert);
 
@@ -103,6 +104,15 @@ static void fill_keys(const ArteryTenant *tenant, Datum *values, bool *nulls);
 static void store(Datum *values, const bool *nulls, bool is_new);
 static void insert(void *argument);
 static bool take_id(Datum *values);
+
+/* artery.fingerprint_key(tenant_id, fingerprint_hash) */
+Datum
+artery_fingerprint_key(PG_FUNCTION_ARGS)
+{
+	const ArteryTenant *tenant = artery_tenant_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	PG_RETURN_INT64(artery_salt_seal(tenant->salt, artery_sighting_hash_key(PG_GETARG_DATUM(1))));
+}
 
 /* artery.track_click(tenant_id, campaign_id, ad_id, ...) -> click_id */
 Datum

@@ -154,6 +154,10 @@ SELECT artery.track_click('click_b', 'c', 'a', click_id => 'own_print', fingerpr
 SELECT artery.track_click('click_b', 'c', 'a', click_id => 'capitals', fingerprint_hash => repeat('AB', 32));
 SELECT click_id, left(fingerprint_hash, 12) AS hash FROM artery.click_tracking
  WHERE tenant_id = 'click_b' AND click_id IN ('own_print', 'capitals') ORDER BY click_id;
+-- clicks of a fingerprint are found by its key, which is another one for every tenant
+SELECT click_id FROM artery.click_tracking WHERE tenant_id = 'click_b' AND fingerprint_key = artery.fingerprint_key('click_b', 'Visitor-7Kx');
+SELECT artery.fingerprint_key('click_a', 'Visitor-7Kx') <> artery.fingerprint_key('click_b', 'Visitor-7Kx') AS differ, artery.fingerprint_key('click_b', NULL);
+SELECT artery.fingerprint_key('click_nobody', 'Visitor-7Kx');
 -- an IPv4 address seen by a server that listens for both families is the same one, and no neighbour of all others
 SELECT artery.track_click('click_b', 'c', 'mapped_ad', click_id => 'mapped', ip_address => '::ffff:198.51.100.77', user_agent => 'U');
 SELECT ip_address FROM artery.click_tracking WHERE tenant_id = 'click_b' AND click_id = 'mapped';
@@ -162,3 +166,16 @@ VALUES ('click_b', 'mapped_2', '::ffff:198.51.100.78/112'), ('click_b', 'mapped_
 RETURNING click_id, ip_address;
 SELECT artery.configure_tenant('click_b', '{"attribution_model": "layered"}') IS NOT NULL AS layered;
 SELECT ad_id, attribution_method FROM artery.attribute_conversion('click_b', 'mapped', 'lead', ip_address => '198.51.100.77', user_agent => 'U');
+
+-- Two ids may share a hash, and then a row of click_key: both come in, and each but once where it is.
+SELECT artery.track_click('click_b', 'c', 'a', click_id => 'first_of_hash', click_timestamp => '2025-06-01 12:00+00');
+SELECT id_hash AS first FROM artery.click_key WHERE tenant_id = 'click_b' AND click_timestamp = '2025-06-01 12:00+00' \gset
+SELECT artery.track_click('click_b', 'c', 'a', click_id => 'second_of_hash', click_timestamp => '2025-06-01 13:00+00');
+SELECT id_hash AS second FROM artery.click_key WHERE tenant_id = 'click_b' AND click_timestamp = '2025-06-01 13:00+00' \gset
+DELETE FROM artery.click_tracking WHERE tenant_id = 'click_b' AND click_id = 'second_of_hash';
+DELETE FROM artery.click_key WHERE tenant_id = 'click_b' AND id_hash = :second;
+UPDATE artery.click_key SET id_hash = :second WHERE tenant_id = 'click_b' AND id_hash = :first;
+SELECT artery.track_click('click_b', 'c', 'a', click_id => 'second_of_hash', click_timestamp => '2025-06-01 13:00+00');
+SELECT artery.track_click('click_b', 'c', 'a', click_id => 'second_of_hash', click_timestamp => '2025-07-01 13:00+00');
+SELECT artery.track_click('click_b', 'c', 'a', click_id => 'first_of_hash', click_timestamp => '2025-06-01 12:00+00');
+SELECT click_id, click_timestamp FROM artery.click_tracking WHERE tenant_id = 'click_b' AND click_id LIKE '%_of_hash' ORDER BY 1, 2;
