@@ -13,11 +13,11 @@
 #include "decide/hedge.h"
 
 /* At least so much of the way is gone. */
-#define LEAST_PART 0.7
+#define LEAST_PART 0.5
 #define PARTS 16
 
 /* Days at which half of the caution is due. */
-#define LATE 30.0
+#define LATE 10.0
 
 static double cautious_gain(const HedgeAd *ads, int count, double gamma, double caution, double part);
 

@@ -222,7 +222,7 @@ sub start_server
 {
 	my $node = PostgreSQL::Test::Cluster->new('story');
 	$node->init;
-	$node->append_conf('postgresql.conf', slurp_file($ENV{ARTERY_TEST_CONF}));
+	$node->append_conf('postgresql.conf', slurp_file($ENV{ARTERY_TEST_CONF})) if $ENV{ARTERY_TEST_CONF};
 	$node->append_conf('postgresql.conf', qq{
 shared_preload_libraries = 'artery'
 artery.databases = 'postgres'
