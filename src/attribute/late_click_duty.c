@@ -4,9 +4,10 @@
  *		may have earned are tried again.
  *
  * It runs when woken by the commit that brought them, and a tenant at a time, a
- * thousand conversions in a transaction. A note stays until the transactions
+ * thousand conversions in a transaction; more where so many late clicks came at
+ * once that searching takes longer than trying. A note stays until the transactions
  * that were under way beside it have ended, and is looked at again every other
- * second; or less often, so that searching takes a tenth of the time at most.
+ * second; or less often, half a minute at most, where searching takes long.
  */
 #include "artery.h"
 
@@ -20,9 +21,11 @@
 #include "tenant/tenant.h"
 
 #define PAUSE (2 * USECS_PER_SEC)
+#define LONGEST_PAUSE (30 * USECS_PER_SEC)
 #define PAUSE_TO_WORK 10
 #define TENANTS 64				/* at once; then the other duties come first */
 #define BATCH 1000				/* conversions tried in one transaction */
+#define LARGEST_BATCH 8000
 #define FOLD_BATCH 20000		/* clicks counted in one */
 #define ROUNDS 50				/* transactions for a tenant at once, of either kind */
 
@@ -48,8 +51,8 @@ typedef struct LateTenant
 
 static int	find_tenants(MemoryContext context, const char *after, LateTenant *tenants);
 static bool is_calibrated(MemoryContext context, Datum tenant_id);
-static void repeat_step(MemoryContext context, ArteryStatement *statement, Datum tenant_id, int batch, bool option,
-						const char *activity);
+static void repeat_step(MemoryContext context, ArteryStatement *statement, Datum tenant_id, int batch, int largest,
+						bool option, const char *activity);
 
 TimestampTz
 artery_late_click_duty(void)
@@ -62,7 +65,7 @@ artery_late_click_duty(void)
 	int			count;
 	int			i;
 
-	if (began < next)
+	if (began < next && next <= began + LONGEST_PAUSE)
 		return artery_clock_moment() + (next - began);
 	count = find_tenants(context, last, tenants);
 	if (count == 0)
@@ -72,13 +75,13 @@ artery_late_click_duty(void)
 		text_to_cstring_buffer(DatumGetTextPP(tenants[i].tenant_id), last, sizeof(last));
 		/* the calibrated model goes by how common values are among clicks, late ones included */
 		if (tenants[i].is_new && is_calibrated(context, tenants[i].tenant_id))
-			repeat_step(context, &fold_tenant, tenants[i].tenant_id, FOLD_BATCH, false,
+			repeat_step(context, &fold_tenant, tenants[i].tenant_id, FOLD_BATCH, FOLD_BATCH, false,
 						"artery: folding what attribution has learnt");
-		repeat_step(context, &match_tenant, tenants[i].tenant_id, BATCH, tenants[i].is_new,
+		repeat_step(context, &match_tenant, tenants[i].tenant_id, BATCH, LARGEST_BATCH, tenants[i].is_new,
 					"artery: attributing to late clicks");
 	}
 	next = artery_clock_wall();
-	next += Max(PAUSE, PAUSE_TO_WORK * (next - began));
+	next += Min(Max(PAUSE, PAUSE_TO_WORK * (next - began)), LONGEST_PAUSE);
 	return artery_clock_moment() + (next - artery_clock_wall());
 }
 
@@ -124,24 +127,30 @@ is_calibrated(MemoryContext context, Datum tenant_id)
 	return result;
 }
 
-/* Run a statement in a transaction each until it has done less than a batch. */
+/*
+ * Run a statement in a transaction each until it has done less than a batch,
+ * which doubles, up to the largest, with each that takes more than a second.
+ */
 static void
-repeat_step(MemoryContext context, ArteryStatement *statement, Datum tenant_id, int batch, bool option,
+repeat_step(MemoryContext context, ArteryStatement *statement, Datum tenant_id, int batch, int largest, bool option,
 			const char *activity)
 {
-	Datum		values[3] = {tenant_id, Int32GetDatum(batch), BoolGetDatum(option)};
-	int64		done = batch;
+	bool		is_done = false;
 	int			round;
 
-	for (round = 0; done >= batch && round < ROUNDS; round++)
+	for (round = 0; !is_done && round < ROUNDS; round++)
 	{
+		Datum		values[3] = {tenant_id, Int32GetDatum(batch), BoolGetDatum(option)};
+		TimestampTz began = artery_clock_wall();
 		ArteryScope scope;
 
 		CHECK_FOR_INTERRUPTS();
 		artery_transaction_begin(&scope, activity);
 		(void) artery_execute(statement, values, NULL, false, 1);
-		done = artery_field_int64(0, 1);
+		is_done = artery_field_int64(0, 1) < batch;
 		artery_transaction_commit(&scope);
 		MemoryContextSwitchTo(context);
+		if (artery_clock_wall() > began + USECS_PER_SEC)
+			batch = Min(batch * 2, largest);
 	}
 }

@@ -50,8 +50,8 @@ INSERT INTO artery.click_tracking (tenant_id, click_id, ad_id, click_timestamp, 
 SELECT * FROM pg_temp.notes();
 -- What nobody has seen is not matched: first that it is seen is committed.
 SELECT * FROM artery.match_late_clicks('lc_a');
-SELECT * FROM artery.mark_late_clicks('', 10) WHERE tenant_id LIKE 'lc\__';
-SELECT * FROM artery.mark_late_clicks('', 10) WHERE tenant_id LIKE 'lc\__';
+SELECT * FROM artery.mark_late_clicks('', 10000) WHERE tenant_id LIKE 'lc\__';
+SELECT * FROM artery.mark_late_clicks('', 10000) WHERE tenant_id LIKE 'lc\__';
 SELECT * FROM pg_temp.notes();
 -- by-click, and by-click-old by the 14 days of ids.
 SELECT * FROM artery.match_late_clicks('lc_a');
@@ -68,7 +68,7 @@ lc_a	k4	ad_2	\N	\N	192.0.2.4	UA 4	2025-06-10 11:00
 lc_a	k5	ad_1	\N	\N	198.51.100.5	UA 5	2025-06-10 10:00
 \.
 SELECT * FROM pg_temp.notes(), pg_temp.notes('lc_b') b;
-SELECT count(*) FROM artery.mark_late_clicks('', 10) WHERE tenant_id LIKE 'lc\__';
+SELECT count(*) FROM artery.mark_late_clicks('', 10000) WHERE tenant_id LIKE 'lc\__';
 -- In steps of two: first the deal, which takes its heir along, then the others.
 SELECT pipeline_value FROM artery.ad_roas('lc_a', 'ad_1');
 SELECT * FROM artery.match_late_clicks('lc_a', 2);
@@ -102,7 +102,7 @@ COMMIT;
 SELECT * FROM pg_temp.notes();
 
 -- A conversion that comes after the click was seen has looked for it itself: it is not tried again, whatever came of it.
-SELECT count(*) FROM artery.mark_late_clicks('', 10) WHERE tenant_id LIKE 'lc\__';
+SELECT count(*) FROM artery.mark_late_clicks('', 10000) WHERE tenant_id LIKE 'lc\__';
 UPDATE artery.tenant SET settings = settings || '{"id_window_days": 0.01}' WHERE tenant_id = 'lc_a';
 SELECT pg_temp.convert('after', click_id => 's2') AS attributed;
 UPDATE artery.tenant SET settings = settings || '{"id_window_days": 14}' WHERE tenant_id = 'lc_a';
@@ -136,7 +136,7 @@ SELECT * FROM pg_temp.notes();
 -- The calibrated model, by the device's address and agent: the trace tells of the click, and what was learnt is of the last attempt.
 SELECT pg_temp.convert('c1', 'lc_c', ip => '192.0.2.1', agent => 'UA 1') AS attributed;
 SELECT artery.track_click('lc_c', 'camp', 'ad_1', 'k1', ip_address => '192.0.2.1', user_agent => 'UA 1', click_timestamp => '2025-06-10 11:00') \g /dev/null
-SELECT is_new FROM artery.mark_late_clicks('', 10) WHERE tenant_id = 'lc_c';
+SELECT is_new FROM artery.mark_late_clicks('', 10000) WHERE tenant_id = 'lc_c';
 SELECT artery.fold_attribution_state('lc_c') AS folded;
 SELECT * FROM artery.match_late_clicks('lc_c');
 SELECT * FROM pg_temp.show('lc_c');
