@@ -69,6 +69,14 @@ DECLARE
     v_attributed bigint := 0;
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
+    -- All are tried, so what was noted of late clicks is done, where no worker does it. Younger notes stay for those
+    -- who are attributing at this moment and see neither the clicks nor this call.
+    IF coalesce(since, '-infinity') = '-infinity' AND coalesce(until, 'infinity') = 'infinity' THEN
+        DELETE FROM artery.late_click n WHERE n.tenant_id = reattribute.tenant_id AND n.note_id = ANY (ARRAY(
+               SELECT x.note_id FROM artery.late_click x
+                WHERE x.tenant_id = reattribute.tenant_id AND x.tracked_since < artery.now() - interval '1 hour'
+                  FOR UPDATE SKIP LOCKED));
+    END IF;
     FOR v_conversion IN
         SELECT c.conversion_id, d.deal_id
           FROM artery.conversion_tracking c

@@ -23,6 +23,7 @@
 #include "capture/device.h"
 #include "capture/fields.h"
 #include "capture/fingerprint.h"
+#include "capture/late_click.h"
 #include "capture/salt.h"
 #include "capture/sighting.h"
 #include "runtime/clock.h"
@@ -104,6 +105,8 @@ static void fill_keys(const ArteryTenant *tenant, Datum *values, bool *nulls);
 static void store(Datum *values, const bool *nulls, bool is_new);
 static void insert(void *argument);
 static bool take_id(Datum *values);
+static bool is_news(const Datum *values);
+static void note(const Datum *values);
 
 /* artery.fingerprint_key(tenant_id, fingerprint_hash) */
 Datum
@@ -138,7 +141,11 @@ artery_track_click(PG_FUNCTION_ARGS)
 	is_new = prepare_click(values, nulls);
 	artery_scope_enter(&scope);
 	if (is_new || take_id(values))
+	{
+		if (is_news(values))
+			note(values);
 		store(values, nulls, is_new);
+	}
 	artery_scope_leave(&scope);
 	PG_RETURN_DATUM(values[CLICK_CLICK_ID]);
 }
@@ -160,7 +167,8 @@ artery_click_before_insert(PG_FUNCTION_ARGS)
 	ArteryScope scope;
 	bool		is_new;
 	bool		is_timed;
-	bool		is_taken;
+	bool		is_taken = false;
+	bool		noting;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
@@ -176,10 +184,14 @@ artery_click_before_insert(PG_FUNCTION_ARGS)
 	heap_deform_tuple(trigger->tg_trigtuple, descriptor, values, nulls);
 	is_timed = !nulls[CLICK_CLICK_TIMESTAMP];
 	is_new = prepare_click(values, nulls);
-	if (!is_new)
+	noting = is_news(values);
+	if (!is_new || noting)
 	{
 		artery_scope_enter_brief(&scope);
-		is_taken = !take_id(values);
+		if (!is_new)
+			is_taken = !take_id(values);
+		if (noting && !is_taken)
+			note(values);
 		artery_scope_leave(&scope);
 		if (is_taken)
 			return PointerGetDatum(NULL);
@@ -297,4 +309,18 @@ static bool
 take_id(Datum *values)
 {
 	return artery_click_key_take(values[CLICK_TENANT_ID], values[CLICK_CLICK_ID], values[CLICK_CLICK_TIMESTAMP]);
+}
+
+/* Is it late, and the first of its transaction that is? */
+static bool
+is_news(const Datum *values)
+{
+	return artery_late_click_is_news(values[CLICK_TENANT_ID], DatumGetTimestampTz(values[CLICK_CLICK_TIMESTAMP]),
+									 DatumGetTimestampTz(values[CLICK_TRACKED_AT]));
+}
+
+static void
+note(const Datum *values)
+{
+	artery_late_click_note(values[CLICK_TENANT_ID], DatumGetTimestampTz(values[CLICK_TRACKED_AT]));
 }

@@ -72,6 +72,7 @@ static Duty duties[] = {
 	{"sync", ARTERY_DELIVERY, artery_sync_duty, true, 0, 0},
 	{"jobs", ARTERY_JOBS, artery_job_duty, false, 0, 0},
 	{"calibration", ARTERY_JOBS, artery_calibration_duty, false, 0, 0},
+	{"late clicks", ARTERY_JOBS, artery_late_click_duty, false, 0, 0},
 	{"retention", ARTERY_JOBS, artery_retention_duty, false, 0, 0},
 };
 
