@@ -91,17 +91,20 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_moment   timestamptz := clock_timestamp() + (artery.now() - now());
-    v_snapshot pg_snapshot;
+    v_ended    bigint;      -- the transaction id after the last that has ended
     v_others   bigint;      -- the oldest transaction id that somebody else has under way
     v_next     bigint;      -- all ids from here on are given out after v_moment
 BEGIN
     -- A click has its transaction's id before its tracked_at. So clicks from before v_moment that are not visible
-    -- yet belong to transactions under way now; when those have ended, all of them are visible.
-    v_snapshot := pg_current_snapshot();
-    v_next := pg_snapshot_xmax(v_snapshot)::text::bigint;
-    SELECT min(x.id::text::bigint) INTO v_others
-      FROM pg_snapshot_xip(v_snapshot) x (id) WHERE x.id IS DISTINCT FROM pg_current_xact_id_if_assigned();
-    IF state.mark_xid > v_next THEN
+    -- yet belong to transactions under way now; when those have ended, all of them are visible. A snapshot does not
+    -- name those that began after the last that has ended; but each holds a lock on its id, which has 32 bits of it.
+    v_ended := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    SELECT min(r.id), max(r.id) + 1 INTO v_others, v_next
+      FROM (SELECT v_ended + (l.transactionid::text::bigint - v_ended % 4294967296 + 6442450944) % 4294967296 - 2147483648 AS id
+              FROM pg_locks l
+             WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+               AND l.pid IS DISTINCT FROM pg_backend_pid()) r;
+    IF state.mark_xid > greatest(v_ended, v_next) THEN
         state.mark_at := NULL;      -- the mark of another server, before a restore
     END IF;
     IF v_others IS NULL THEN
