@@ -12,8 +12,10 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
 
 export ARTERY_WORK="${ARTERY_WORK:-$(work_folder bench)}"
-# Alike on every machine, and not measuring its disk.
+# Alike on every machine, and not measuring its disk: nor shall every commit wake
+# the WAL writer, which is still busy with it.
 export ARTERY_EXTRA_CONF="shared_buffers = '512MB'
+wal_writer_flush_after = '1GB'
 max_wal_size = '4GB'
 autovacuum = off
 ${ARTERY_EXTRA_CONF:-}"
