@@ -73,6 +73,8 @@ load() {
         progress "$to of $2 clicks loaded"
         from=$((to + 1))
     done
+    # No conversion is to be tried again for what was loaded, least of all while there are no indexes.
+    sql -c 'DELETE FROM artery.late_click'
     index CREATE
     # The limit looks fingerprints up as they are given.
     sql -c "SET maintenance_work_mem = '512MB'" -c "CREATE INDEX by_print ON $(partition_of_answers) (tenant_id, fingerprint_hash, click_timestamp DESC)"

@@ -107,6 +107,7 @@ DECLARE
     v_match record;
     v_heir  text;
     v_busy  integer := 0;
+    v_until timestamptz;        -- for the attempts, which may be slow where the server is busy: the rest comes the next time
 BEGIN
     tried := 0;
     attributed := 0;
@@ -123,6 +124,11 @@ BEGIN
     FOR v_match IN
         SELECT m.conversion_id, m.deal_id FROM artery.late_click_matches(tenant_id, v_notes.since, v_notes.looked_at, batch) m
     LOOP
+        v_until := coalesce(v_until, clock_timestamp() + interval '5 seconds');
+        IF clock_timestamp() > v_until THEN
+            v_busy := v_busy + 1;
+            EXIT;
+        END IF;
         -- What somebody else holds is left for the next time: nothing here waits for long.
         IF v_match.deal_id IS NOT NULL THEN
             PERFORM FROM artery.deal d WHERE d.tenant_id = match_late_clicks.tenant_id AND d.deal_id = v_match.deal_id
