@@ -1,8 +1,8 @@
 -- click_partition: clicks lie in partitions by their time, made ahead and dropped whole
 --
--- A partition is a week from Monday (UTC), as attribution looks at a week and every partition it touches costs; a day
--- where so many clicks come in that what is too old should go without a DELETE. Bounds are midnights, so the lengths
--- mix. Times without a partition (history, clicks while no worker ran) go to click_tracking_other, which has the same
+-- A partition is four weeks from a Monday (UTC), as attribution looks at a week and every partition it touches costs;
+-- a day where so many clicks come in that what is too old should go soon and without a DELETE. Bounds are midnights, so
+-- the lengths mix. Times without a partition (history, clicks while no worker ran) go to click_tracking_other, which has the same
 -- indexes; the worker moves them out where they are many.
 
 CREATE OR REPLACE VIEW artery.v_click_partitions WITH (security_barrier) AS
@@ -168,10 +168,10 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(nullif(current_setting('artery.click_partition_days')::integer, 0),
-                    CASE WHEN clicks_per_day > 500000 THEN 1 ELSE 7 END)
+                    CASE WHEN clicks_per_day > 500000 THEN 1 ELSE 28 END)
 $$;
 COMMENT ON FUNCTION artery.click_partition_days(bigint) IS
-'Days in a new partition of click_tracking: artery.click_partition_days, else a day where more than 500,000 clicks a day come in and a week where not.';
+'Days in a new partition of click_tracking: artery.click_partition_days, else a day where more than 500,000 clicks a day come in and four weeks where not.';
 
 CREATE OR REPLACE FUNCTION artery.fill_click_partitions(
     since timestamptz, until timestamptz, days integer, attempts integer, hold boolean DEFAULT false)
@@ -181,7 +181,7 @@ SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
 AS $$
 DECLARE
-    -- a Monday, so that weeks begin on one
+    -- a Monday, so that four weeks begin on one
     v_origin CONSTANT timestamptz := '2001-01-01 00:00+00';
     v_at     timestamptz := v_origin + floor(extract(epoch FROM since - v_origin) / 86400 / days)::integer * days * interval '1 day';
     v_end    timestamptz;
@@ -262,7 +262,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.make_click_partitions(timestamptz, timestamptz, integer) IS
-'Make the partitions of click_tracking that a range of time lacks; returns how many. The worker does it two weeks ahead; call it before history is loaded. Without days, each is a week or what artery.click_partition_days says.';
+'Make the partitions of click_tracking that a range of time lacks; returns how many. The worker does it two weeks ahead; call it before history is loaded. Without days, each is four weeks or what artery.click_partition_days says.';
 
 CREATE OR REPLACE FUNCTION artery.expire_clicks(before timestamptz)
 RETURNS bigint
@@ -329,6 +329,7 @@ DECLARE
     v_days   integer := current_setting('artery.retention_clicks')::integer;
     v_before timestamptz := artery.now() - v_days * interval '1 day';
     v_busiest bigint;
+    v_deleted bigint;
     v_part   record;
 BEGIN
     IF to_regclass('artery.click_tracking_other') IS NULL THEN
@@ -350,13 +351,15 @@ BEGIN
             EXECUTE format('DROP TABLE %s', v_part.partition);
             RETURN 'dropped';
         END IF;
+        -- Where they are many they wait until all of their partition can go.
         FOR v_part IN
-            SELECT p.partition FROM artery.click_partitions() p WHERE p.since < v_before AND p.about_clicks > 0
+            SELECT p.partition FROM artery.click_partitions() p WHERE p.since < v_before AND p.about_clicks BETWEEN 1 AND 100000
             UNION ALL SELECT 'artery.click_tracking_other'::regclass
         LOOP
             EXECUTE format('DELETE FROM %s d WHERE d.ctid = ANY (ARRAY(SELECT x.ctid FROM %s x WHERE x.click_timestamp < $1 '
                            'LIMIT $2 FOR UPDATE SKIP LOCKED))', v_part.partition, v_part.partition) USING v_before, batch;
-            IF FOUND THEN
+            GET DIAGNOSTICS v_deleted = ROW_COUNT;
+            IF v_deleted > 0 THEN
                 RETURN 'deleted';
             END IF;
         END LOOP;
@@ -377,4 +380,4 @@ EXCEPTION WHEN lock_not_available THEN
 END
 $$;
 COMMENT ON FUNCTION artery.keep_click_partitions(integer) IS
-'One step of the worker''s care for the partitions of click_tracking, a transaction each: made two weeks ahead, dropped by age (artery.retention_clicks), the rest deleted in batches, clicks moved out of click_tracking_other. Returns what was done: made, dropped, deleted, moved; busy where a lock was not to be had; NULL where nothing is left.';
+'One step of the worker''s care for the partitions of click_tracking, a transaction each: made two weeks ahead, dropped by age (artery.retention_clicks), what is too old in a partition of up to 100,000 deleted in batches, clicks moved out of click_tracking_other. Returns what was done: made, dropped, deleted, moved; busy where a lock was not to be had; NULL where nothing is left.';

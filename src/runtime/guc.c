@@ -138,7 +138,7 @@ artery_guc_init(void)
 							 &artery_settings.allow_loopback_http, false, PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("artery.click_partition_days", "Days in a new partition of click_tracking.",
-							"0 chooses: a week, or a day where more than 500,000 clicks a day come in.",
+							"0 chooses: 28, or 1 where more than 500,000 clicks a day come in.",
 							&artery_settings.click_partition_days, 0, 0, 31, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomRealVariable("artery.clock_offset", "Seconds added to the current time (for tests).", NULL,
 							 &artery_settings.clock_offset, 0, -3.2e9, 3.2e9, PGC_SUSET, 0, NULL, NULL, NULL);

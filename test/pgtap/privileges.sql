@@ -86,7 +86,7 @@ SELECT lives_ok('SELECT artery.health()', 'it asks for health');
 SELECT throws_ok('SELECT * FROM artery.click_tracking', '42501', NULL, 'it reads no table');
 SELECT throws_ok('INSERT INTO artery.job (tenant_id) VALUES (NULL)', '42501', NULL, 'it writes no table');
 SELECT throws_ok('SELECT * FROM artery.tenant_secret', '42501', NULL, 'it reads no secret');
-SELECT is(artery.make_click_partitions('2011-01-03', '2011-01-16 23:00+00'), 2, 'it makes partitions of clicks');
+SELECT is(artery.make_click_partitions('2011-01-03', '2011-01-16 23:00+00', 7), 2, 'it makes partitions of clicks');
 SELECT throws_ok('SELECT * FROM artery.click_tracking_20110103', '42501', NULL, 'and reads none');
 SELECT throws_ok('DROP TABLE artery.click_tracking_20110103', '42501', NULL, 'nor drops one');
 SELECT throws_ok($$CREATE TABLE artery.planted (x int)$$, '42501', NULL, 'it plants nothing in the schema');

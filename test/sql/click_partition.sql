@@ -2,7 +2,7 @@
 \set VERBOSITY terse
 SELECT artery.add_tenant('part_a'), artery.add_tenant('part_b');
 
--- The first tenant brings the week before, this one and the next two, and one for other times.
+-- The first tenant brings what the week before, this one and the next two lie in, and one for other times.
 SELECT bool_or(since <= artery.now() - interval '7 days') AS last_week, bool_or(since <= artery.now() AND until > artery.now()) AS this_week,
        bool_or(until > artery.now() + interval '14 days') AS ahead, count(*) FILTER (WHERE is_other) AS other,
        bool_and(extract(isodow FROM since AT TIME ZONE 'UTC') = 1) AS mondays
@@ -12,7 +12,7 @@ SELECT bool_or(since <= artery.now() - interval '7 days') AS last_week, bool_or(
 SELECT artery.track_click('part_a', 'c', 'a', 'p' || i, ip_address => '192.0.2.1', click_timestamp => '2011-01-03 12:00+00'::timestamptz + i * interval '1 day')
   FROM generate_series(0, 9) i \g /dev/null
 SELECT count(*) FROM artery.click_tracking_other WHERE tenant_id = 'part_a';
-SELECT artery.make_click_partitions('2011-01-05', '2011-01-11') AS weeks, artery.make_click_partitions('2011-01-03', '2011-01-16 23:59:59+00') AS again;
+SELECT artery.make_click_partitions('2011-01-05', '2011-01-11', 7) AS weeks, artery.make_click_partitions('2011-01-03', '2011-01-16 23:59:59+00') AS again;
 SELECT tableoid::regclass AS partition, count(*) FROM artery.click_tracking WHERE tenant_id = 'part_a' GROUP BY 1 ORDER BY 1;
 -- Days before and between weeks; the days that are taken already are left alone. 2010-12-31 to 2011-01-02, then 17 and 18.
 SELECT artery.make_click_partitions('2010-12-31', '2011-01-18 01:00+00', 1) AS days;
@@ -84,25 +84,36 @@ SELECT count(*) FROM artery.v_click_partitions WHERE until < '2012-01-01';
 
 -- What the worker does, step by step, where nobody else has left it anything to do.
 DO $$ BEGIN FOR i IN 1..100 LOOP EXIT WHEN artery.keep_click_partitions(100000) IS NULL; END LOOP; END $$;
--- Three weeks on, weeks are missing.
+-- Six weeks on, some are missing.
 BEGIN;
-SET LOCAL artery.clock_offset = 1814400;
+SET LOCAL artery.clock_offset = 3628800;
 SELECT artery.keep_click_partitions(10) AS first, artery.keep_click_partitions(10) AS second;
 SELECT bool_or(until > artery.now() + interval '14 days') AS ahead FROM artery.v_click_partitions;
 ROLLBACK;
--- A hundred days on, by artery.retention_clicks (90): made, then one partition a step, then the rest in batches.
+-- 130 days on, by artery.retention_clicks (90): made, then one partition a step, then the rest in batches.
 BEGIN;
 INSERT INTO artery.click_tracking (tenant_id, click_timestamp) SELECT 'part_b', artery.now() - i * interval '50 days' FROM generate_series(0, 1) i;
-SET LOCAL artery.clock_offset = 8640000;
+SET LOCAL artery.clock_offset = 11232000;
 SELECT artery.keep_click_partitions(100000) AS step;
 SELECT artery.keep_click_partitions(100000) AS step;
 DO $$ BEGIN FOR i IN 1..100 LOOP EXIT WHEN artery.keep_click_partitions(100000) IS DISTINCT FROM 'dropped'; END LOOP; END $$;
 SELECT count(*) FROM artery.click_tracking WHERE click_timestamp < artery.now() - interval '90 days';
 ROLLBACK;
--- Many clicks of a week that has no partition are moved to one; a few are not.
+-- In a partition of more than 100,000 those that are too old wait until all of it can go.
+BEGIN;
+SELECT artery.make_click_partitions(date_trunc('day', artery.now()) - interval '90 days', date_trunc('day', artery.now()) - interval '90 days', 28) AS made;
+INSERT INTO artery.click_tracking (tenant_id, click_id, click_timestamp) SELECT 'part_b', 'aged', date_trunc('day', artery.now()) - interval '90 days';
+UPDATE pg_class SET reltuples = 100001 WHERE oid = (SELECT tableoid FROM artery.click_tracking WHERE tenant_id = 'part_b' AND click_id = 'aged');
+SELECT artery.keep_click_partitions(10) AS step;
+SELECT count(*) FROM artery.click_tracking WHERE tenant_id = 'part_b' AND click_id = 'aged';
+UPDATE pg_class SET reltuples = 100000 WHERE oid = (SELECT tableoid FROM artery.click_tracking WHERE tenant_id = 'part_b' AND click_id = 'aged');
+SELECT artery.keep_click_partitions(10) AS step;
+SELECT count(*) FROM artery.click_tracking WHERE tenant_id = 'part_b' AND click_id = 'aged';
+ROLLBACK;
+-- Many clicks of a week that has no partition are moved to one; a few of a month before are not.
 SET artery.clock_offset = -315360000;
 INSERT INTO artery.click_tracking (tenant_id, click_id, click_timestamp)
-SELECT 'part_b', 'many' || i, artery.now() - CASE WHEN i <= 10000 THEN interval '40 days' ELSE interval '48 days' END
+SELECT 'part_b', 'many' || i, artery.now() - CASE WHEN i <= 10000 THEN interval '40 days' ELSE interval '75 days' END
   FROM generate_series(1, 10200) i;
 SELECT count(*) FROM artery.click_tracking_other WHERE tenant_id = 'part_b';
 SELECT artery.expire_clicks(artery.now() - interval '80 days') IS NOT NULL AS expired;

@@ -9,7 +9,7 @@ use Test::More;
 my $node = PostgreSQL::Test::Cluster->new('partitions');
 $node->init;
 $node->append_conf('postgresql.conf', slurp_file($ENV{ARTERY_TEST_CONF})) if $ENV{ARTERY_TEST_CONF};
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'artery'\n");
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'artery'\nartery.click_partition_days = 7\n");
 $node->start;
 
 # A world of half a year ago, as if no worker had run since.
