@@ -196,6 +196,16 @@ $$;
 COMMENT ON FUNCTION artery.fold_attribution(text, boolean, integer) IS
 'Add new clicks (at most about batch, NULL for all) and what conversions taught to a tenant''s state; returns how many, -1 if somebody else is at it and wait is false.';
 
+CREATE OR REPLACE FUNCTION artery.tell_learnt()
+RETURNS trigger
+LANGUAGE C
+AS 'MODULE_PATHNAME', 'artery_tell_learnt';
+COMMENT ON FUNCTION artery.tell_learnt() IS
+'After a tenant''s state is written: sessions that keep it read it again.';
+
+CREATE TRIGGER tell_learnt AFTER INSERT OR UPDATE OR DELETE ON artery.attribution_state
+    FOR EACH ROW EXECUTE FUNCTION artery.tell_learnt();
+
 CREATE OR REPLACE FUNCTION artery.fold_attribution_state(tenant_id text)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -4,17 +4,20 @@
  *
  * The stored numbers are sums without the factory's priors, faded to the moment
  * of the newest click or conversion in them. A backend keeps the last state it
- * has read and reads it again only if its version has changed.
+ * has read, and reads it again where there is news of it, or after a second.
  */
 #include "artery.h"
 
 #include <math.h>
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "attribute/calibration.h"
@@ -24,6 +27,7 @@
 #include "capture/sighting.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
+#include "runtime/news.h"
 #include "runtime/rerun.h"
 #include "runtime/shmem.h"
 #include "tenant/tenant.h"
@@ -35,14 +39,10 @@
 #define GROWING_SHARE 0.25		/* of what has been learnt from, for as much again to be learnt from at once */
 #define WAKE_SECONDS 2			/* the worker is told of news at most this often */
 #define FOLD_BATCH 10000		/* clicks that a conversion counts along the way */
+#define TRUSTED_SECONDS 1		/* a state that was read is not read again, unless there is news of it */
 #define KNOWN_VALUES 50000		/* kept in memory at most */
 
-PG_FUNCTION_INFO_V1(artery_click_values);
-PG_FUNCTION_INFO_V1(artery_click_class);
-PG_FUNCTION_INFO_V1(artery_learnt_numbers);
-PG_FUNCTION_INFO_V1(artery_learnt_step);
-PG_FUNCTION_INFO_V1(artery_combine_learnt);
-PG_FUNCTION_INFO_V1(artery_faded);
+PG_FUNCTION_INFO_V1(artery_tell_learnt);
 
 typedef struct KeptState
 {
@@ -53,6 +53,8 @@ typedef struct KeptState
 	TimestampTz known_since;
 	TimestampTz folded_at;
 	int			conversions;	/* weighed since the last fold that was seen, whichever tenant's */
+	TimestampTz trusted_until;	/* by the machine's clock, unless there is news */
+	uint32		news;			/* of the tenant, before the state was read */
 } KeptState;
 
 static KeptState kept = {.tenant_id = ""};
@@ -95,10 +97,6 @@ static ArteryStatement select_values = {
 	2, {TEXTOID, INT8ARRAYOID}, NULL
 };
 
-static ArrayType *make_numbers(int count);
-static double *numbers_of(ArrayType *array);
-static void *plain_data(ArrayType *array);
-static int	count_numbers(ArrayType *array);
 static int	seek_unknown(const int64 *keys, int nkeys, Datum *sought);
 static void forget_values(void);
 static void remember_values(uint64 rows, const Datum *sought, int count);
@@ -106,6 +104,8 @@ static void remember_value(int64 key, double occurrences, TimestampTz counted_at
 static Datum make_keys(Datum *keys, int count);
 static bool read_learnt(Datum tenant_id, const int64 *keys, int nkeys);
 static void read_state(uint64 row);
+static void trust_state(uint32 topic, bool is_counted, uint32 news);
+static bool is_trusted(uint32 topic);
 static void unpack(Datum array, CalibratedState *learnt);
 static void forget_state(const char *tenant_id);
 static bool is_stale(TimestampTz at, bool found);
@@ -259,174 +259,6 @@ artery_calibration_pack(const CalibratedState *learnt, Datum *positions, Datum *
 											   TYPALIGN_DOUBLE));
 }
 
-/*
- * artery.click_values(tenant_id, ip_address, fingerprint_key, hardware_key,
- * agent_key, sighting): the keys that a click counts for.
- */
-Datum
-artery_click_values(PG_FUNCTION_ARGS)
-{
-	Datum		keys[6];
-	int			count = 0;
-	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0};
-	const ArteryTenant *tenant;
-	int			i;
-
-	artery_fields_require("tenant_id", PG_ARGISNULL(0));
-	tenant = artery_tenant_get(TextDatumGetCString(PG_GETARG_DATUM(0)));
-	if (!PG_ARGISNULL(1))
-	{
-		sighting.ip = artery_sighting_address_key(PG_GETARG_DATUM(1));
-		sighting.block = artery_sighting_block_key(PG_GETARG_DATUM(1));
-	}
-	artery_sighting_seal(tenant->salt, &sighting);
-	if (sighting.ip != 0)
-	{
-		keys[count++] = Int64GetDatum(sighting.ip);
-		keys[count++] = Int64GetDatum(sighting.block);
-	}
-	for (i = 2; i < 5; i++)
-		if (!PG_ARGISNULL(i))
-			keys[count++] = PG_GETARG_DATUM(i);
-	if (!PG_ARGISNULL(5))
-		artery_sighting_decode(PG_GETARG_INT16(5), &sighting);
-	keys[count++] = Int64GetDatum(CALIBRATION_CLASS_KEY(artery_calibrated_class(sighting.os, sighting.in_app)));
-	PG_RETURN_ARRAYTYPE_P(construct_array(keys, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-/* artery.click_class(sighting): 0 to 4 */
-Datum
-artery_click_class(PG_FUNCTION_ARGS)
-{
-	Sighting	sighting = {SIGHTING_OTHER_OS, SIGHTING_OTHER_BROWSER, false, 0, 0, 0, 0, 0};
-
-	if (!PG_ARGISNULL(0))
-		artery_sighting_decode(PG_GETARG_INT16(0), &sighting);
-	PG_RETURN_INT32(artery_calibrated_class(sighting.os, sighting.in_app));
-}
-
-/* artery.learnt_numbers(): how many the model learns */
-Datum
-artery_learnt_numbers(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(CALIBRATED_NUMBERS);
-}
-
-/*
- * artery.learnt_step(sums, positions, amounts, weight): adds to the sums of an
- * aggregate, in place, what a conversion taught.
- */
-Datum
-artery_learnt_step(PG_FUNCTION_ARGS)
-{
-	MemoryContext context;
-	ArrayType  *sums;
-	ArrayType  *positions = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
-	ArrayType  *amounts = PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2);
-	double	   *number;
-	int			count;
-	int			i;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("artery.learnt_step can only be called by its aggregate")));
-	if (PG_ARGISNULL(0))
-	{
-		MemoryContext before = MemoryContextSwitchTo(context);
-
-		sums = make_numbers(CALIBRATED_NUMBERS);
-		MemoryContextSwitchTo(before);
-	}
-	else
-		sums = PG_GETARG_ARRAYTYPE_P(0);
-	if (positions == NULL || amounts == NULL || PG_ARGISNULL(3))
-		PG_RETURN_ARRAYTYPE_P(sums);
-	if (ARR_HASNULL(positions) || ARR_HASNULL(amounts) || ARR_NDIM(positions) > 1 || ARR_NDIM(amounts) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("artery.learnt_step takes arrays of one dimension without nulls")));
-	number = numbers_of(sums);
-	count = Min(count_numbers(positions), count_numbers(amounts));
-	for (i = 0; i < count; i++)
-	{
-		int			place = ((int16 *) plain_data(positions))[i];
-
-		if (place >= 1 && place <= CALIBRATED_NUMBERS)
-			number[place - 1] += numbers_of(amounts)[i] * PG_GETARG_FLOAT8(3);
-	}
-	PG_RETURN_ARRAYTYPE_P(sums);
-}
-
-/* artery.combine_learnt(one, weight, other, other_weight): the weighted sum; what is missing counts 0 */
-Datum
-artery_combine_learnt(PG_FUNCTION_ARGS)
-{
-	ArrayType  *sum = make_numbers(CALIBRATED_NUMBERS);
-	double	   *number = numbers_of(sum);
-	int			argument;
-	int			i;
-
-	for (argument = 0; argument < 4; argument += 2)
-	{
-		ArrayType  *array;
-		double		weight;
-
-		if (PG_ARGISNULL(argument) || PG_ARGISNULL(argument + 1))
-			continue;
-		array = PG_GETARG_ARRAYTYPE_P(argument);
-		weight = PG_GETARG_FLOAT8(argument + 1);
-		if (ARR_HASNULL(array) || ARR_NDIM(array) > 1)
-			ereport(ERROR,
-					(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-					 errmsg("artery.combine_learnt takes arrays of one dimension without nulls")));
-		for (i = 0; i < Min(count_numbers(array), CALIBRATED_NUMBERS); i++)
-			number[i] += numbers_of(array)[i] * weight;
-	}
-	PG_RETURN_ARRAYTYPE_P(sum);
-}
-
-/* An array of as many zeros. */
-static ArrayType *
-make_numbers(int count)
-{
-	Datum	   *zeros = palloc0(count * sizeof(Datum));
-
-	return construct_array(zeros, count, FLOAT8OID, sizeof(double), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-}
-
-static double *
-numbers_of(ArrayType *array)
-{
-	return plain_data(array);
-}
-
-/* The elements of an array without nulls; ARR_DATA_PTR warns of signs. */
-static void *
-plain_data(ArrayType *array)
-{
-	return (char *) array + ARR_OVERHEAD_NONULLS(ARR_NDIM(array));
-}
-
-static int
-count_numbers(ArrayType *array)
-{
-	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-}
-
-/*
- * artery.faded(age, half_life_days): what is left of 1. The bound keeps sums of
- * very old rows from underflowing.
- */
-Datum
-artery_faded(PG_FUNCTION_ARGS)
-{
-	const Interval *age = PG_GETARG_INTERVAL_P(0);
-	double		days = age->time / (double) USECS_PER_DAY + age->day + age->month * (double) DAYS_PER_MONTH;
-
-	PG_RETURN_FLOAT8(exp2(-Min(Max(days / PG_GETARG_FLOAT8(1), 0), 200)));
-}
-
 static Datum
 make_keys(Datum *keys, int count)
 {
@@ -443,12 +275,18 @@ read_learnt(Datum tenant_id, const int64 *keys, int nkeys)
 {
 	char	   *name = TextDatumGetCString(tenant_id);
 	Datum	   *sought = palloc(nkeys * sizeof(Datum));
+	uint32		topic = artery_news_topic(name);
 	Datum		values[3];
 	int			nsought;
 	uint64		rows;
+	uint32		news = 0;
+	bool		is_counted;
 
 	if (strcmp(kept.tenant_id, name) != 0)
 		forget_state(name);
+	if (is_trusted(topic))
+		return true;
+	is_counted = artery_news_count(topic, &news);
 	forget_values();
 	nsought = seek_unknown(keys, nkeys, sought);
 	values[0] = tenant_id;
@@ -461,10 +299,46 @@ read_learnt(Datum tenant_id, const int64 *keys, int nkeys)
 		return false;
 	}
 	read_state(rows - 1);
+	trust_state(topic, is_counted, news);
 	forget_values();
 	remember_values(rows, sought, nsought);
 	pfree(sought);
 	return true;
+}
+
+/* For a while, if it was read as it is now: a transaction that sees the past must not decide for those to come. */
+static void
+trust_state(uint32 topic, bool is_counted, uint32 news)
+{
+	kept.news = news;
+	kept.trusted_until = is_counted && XactIsoLevel == XACT_READ_COMMITTED ?
+		artery_clock_wall() + TRUSTED_SECONDS * USECS_PER_SEC : DT_NOBEGIN;
+}
+
+static bool
+is_trusted(uint32 topic)
+{
+	TimestampTz now = artery_clock_wall();
+	uint32		news;
+
+	return kept.version != 0 && now < kept.trusted_until && now >= kept.trusted_until - TRUSTED_SECONDS * USECS_PER_SEC &&
+		artery_news_count(topic, &news) && news == kept.news;
+}
+
+/* After a row of attribution_state is written: sessions that keep it shall read it again. */
+Datum
+artery_tell_learnt(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	bool		isnull;
+	Datum		tenant_id;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		elog(ERROR, "artery.tell_learnt: not called for a row");
+	tenant_id = heap_getattr(trigger->tg_trigtuple, 1, RelationGetDescr(trigger->tg_relation), &isnull);
+	if (!isnull)
+		artery_news_tell(artery_news_topic(TextDatumGetCString(tenant_id)));
+	return PointerGetDatum(NULL);
 }
 
 static void
@@ -505,7 +379,7 @@ forget_state(const char *tenant_id)
 {
 	strlcpy(kept.tenant_id, tenant_id, sizeof(kept.tenant_id));
 	kept.version = 0;
-	kept.folded_at = DT_NOBEGIN;
+	kept.folded_at = kept.trusted_until = DT_NOBEGIN;
 }
 
 void

@@ -49,7 +49,11 @@ attach_memory(void)
 	artery_shared = ShmemInitStruct("artery", sizeof(ArteryShared), &found);
 	if (!found)
 	{
+		int			i;
+
 		memset(artery_shared, 0, sizeof(ArteryShared));
+		for (i = 0; i < ARTERY_NEWS; i++)
+			pg_atomic_init_u32(&artery_shared->news[i], 0);
 		artery_shared->lock = &GetNamedLWLockTranche("artery")->lock;
 	}
 	LWLockRelease(AddinShmemInitLock);

@@ -12,11 +12,13 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
 #define ARTERY_MAX_DATABASES 64
 #define ARTERY_ERROR_LENGTH 256
+#define ARTERY_NEWS 1024		/* counters of news, see news.h */
 
 typedef enum ArteryWork
 {
@@ -51,6 +53,7 @@ typedef struct ArteryWorkerSlot
 
 typedef struct ArteryShared
 {
+	pg_atomic_uint32 news[ARTERY_NEWS];
 	LWLock	   *lock;			/* guards the rest */
 	pid_t		launcher_pid;	/* 0: no launcher */
 	Latch	   *launcher_latch;
