@@ -67,7 +67,7 @@ demo test bench:
 	@setup/$@.sh
 
 bench-scale:
-	@ARTERY_EXTRA_CONF="shared_buffers = '$${SHARED_BUFFERS:-4GB}'" BENCH=bench/scale/scale.sh setup/bench.sh
+	@HUGE_PAGES="$${HUGE_PAGES:-2200}" ARTERY_EXTRA_CONF="shared_buffers = '$${SHARED_BUFFERS:-4GB}'" BENCH=bench/scale/scale.sh setup/bench.sh
 
 bench-attribution:
 	@BENCH=bench/attribution/judge.sh setup/bench.sh

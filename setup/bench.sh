@@ -20,9 +20,18 @@ max_wal_size = '4GB'
 autovacuum = off
 ${ARTERY_EXTRA_CONF:-}"
 
+# HUGE_PAGES: so many pages of 2 MB for the server's buffers, where we may; given back at the end.
+pages=/proc/sys/vm/nr_hugepages
+pages_before=
+if [ -n "${HUGE_PAGES:-}" ] && [ -w "$pages" ]; then
+    pages_before=$(cat "$pages")
+    [ "$pages_before" -ge "$HUGE_PAGES" ] || echo "$HUGE_PAGES" 2>/dev/null >"$pages" || true
+fi
+
 finish() {
     stop_ticker
     "$top/setup/cluster.sh" stop || true
+    [ -z "$pages_before" ] || echo "$pages_before" 2>/dev/null >"$pages" || true
 }
 trap finish EXIT
 trap 'exit 130' INT TERM

@@ -11,7 +11,8 @@
 #   COPY_ROWS (200000)   rows of a COPY
 #   DAY_ROWS (1000000)   clicks of the day that expires
 #   ROUNDS (5), SECONDS_PER_RUN (2)
-#   SHARED_BUFFERS (4GB)  of the server; should hold the clicks of 8 days, which of 10 million in 30 days are 2.5 GB
+#   SHARED_BUFFERS (4GB)  of the server; should hold the clicks of 8 days and the indexes of their partitions
+#   HUGE_PAGES (2200)    of 2 MB, set up for the buffers where that is allowed; 0: none
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 ROUNDS=${ROUNDS:-5}
@@ -36,14 +37,15 @@ CREATE EXTENSION IF NOT EXISTS artery;
 CREATE EXTENSION IF NOT EXISTS pg_prewarm;
 -- People: homes with an address each, offices of 60, carriers with 250 an address. What they have in hand: 8 browsers
 -- on 600 kinds of devices, a few of them very common.
--- Click number i, of one of half as many people, somewhen in the 30 days before today.
-CREATE FUNCTION bench_scale.clicks(first bigint, last bigint, people bigint)
+-- Clicks number first to last, of one of so many people each, where number one to number another come in one by one in
+-- the 30 days before today.
+CREATE FUNCTION bench_scale.clicks(first bigint, last bigint, people bigint, one bigint, another bigint)
 RETURNS TABLE (tenant_id text, click_id text, campaign_id text, ad_id text, fbclid text, ip_address inet, user_agent text, device_type text, os text,
                browser text, screen_width int, screen_height int, timezone text, timezone_offset int, fingerprint_hash text, landing_page_url text, click_timestamp timestamptz)
 LANGUAGE sql AS $$
     SELECT 'bench_scale', 'click-' || i, 'campaign-' || p % 10, 'ad-' || p % 100, 'IwAR' || md5(i::text), '10.0.0.0'::inet + a, 'Mozilla/5.0 (iPhone; CPU iPhone OS 18_' || p % 8 || ' like Mac OS X)',
            'mobile', 'iOS 18.' || p % 8, 'Mobile Safari', 320 + d, 2532, 'America/New_York', -300, encode(sha256((d * 8 + p % 8)::text::bytea), 'hex'), 'https://example.org/landing',
-           date_trunc('day', now()) - interval '1 second' * (i * 7919 % 2592000)
+           date_trunc('day', now()) - interval '30 days' * ((another - i + 1) / (another - one + 1)::float8)
       FROM generate_series(first, last) i, LATERAL (SELECT 1 + i * 104729 % people AS p) x,
            LATERAL (SELECT floor(600 * ((p * 7919) % 10007 / 10007.0::float8) ^ 3)::bigint AS d,
                            CASE WHEN p % 20 < 11 THEN p WHEN p % 20 < 14 THEN 10000000 + p / 60 ELSE 20000000 + p / 250 END AS a) y $$;
@@ -60,15 +62,15 @@ SQL
 
 columns='tenant_id, click_id, campaign_id, ad_id, fbclid, ip_address, user_agent, device_type, os, browser, screen_width, screen_height, timezone, timezone_offset, fingerprint_hash, landing_page_url, click_timestamp'
 
-# load FIRST LAST PEOPLE: clicks by COPY, their ids made by artery; the indexes
-# are made afterwards, which is faster.
+# load FIRST LAST PEOPLE: clicks by COPY, in the order of their times, as they
+# come in, their ids made by artery; the indexes are made afterwards, which is faster.
 load() {
     local from=$1 to
     index DROP
     while [ "$from" -le "$2" ]; do
         to=$((from + 499999))
         [ "$to" -le "$2" ] || to=$2
-        sql -c "COPY (SELECT ${columns/click_id, /} FROM bench_scale.clicks($from, $to, $3)) TO STDOUT" |
+        sql -c "COPY (SELECT ${columns/click_id, /} FROM bench_scale.clicks($from, $to, $3, $1, $2)) TO STDOUT" |
             sql -c "COPY artery.click_tracking (${columns/click_id, /}) FROM STDIN"
         progress "$to of $2 clicks loaded"
         from=$((to + 1))
@@ -180,7 +182,7 @@ batches() {
 SET client_min_messages = warning;
 DROP TABLE IF EXISTS bench_scale.visitor;
 CREATE TABLE bench_scale.visitor AS SELECT row_number() OVER () AS n, c.fingerprint_hash, c.ip_address, c.user_agent
-    FROM generate_series(1, 10000) i, LATERAL bench_scale.clicks(i * ($people / 10000), i * ($people / 10000), $people) c;
+    FROM generate_series(1, 10000) i, LATERAL bench_scale.clicks(i * ($people / 10000), i * ($people / 10000), $people, 1, $people) c;
 CREATE INDEX ON bench_scale.visitor (n);
 ANALYZE bench_scale.visitor;
 SQL
@@ -222,7 +224,7 @@ copies() {
         : >"$work/ratios"
         for i in 1 2 3 4; do
             mark=copy-$ids-$i-
-            sql -c "COPY (SELECT $(echo "$columns" | sed "s/click_id/'$mark' || click_id/; s/landing_page_url/'$mark'/") FROM bench_scale.clicks(1, $copy_rows, $copy_rows / 2)) TO STDOUT" >"$work/rows"
+            sql -c "COPY (SELECT $(echo "$columns" | sed "s/click_id/'$mark' || click_id/; s/landing_page_url/'$mark'/") FROM bench_scale.clicks(1, $copy_rows, $copy_rows / 2, 1, $copy_rows)) TO STDOUT" >"$work/rows"
             list=$columns
             if [ $ids = made ]; then
                 cut -f 1,3- "$work/rows" >"$work/rows2" && mv "$work/rows2" "$work/rows"
@@ -243,7 +245,7 @@ retention() {
     local rows=$day_rows day taken
     day="date_trunc('day', now()) - interval '60 days'"
     sql -c "SELECT artery.make_click_partitions($day, $day, 1)" >/dev/null
-    sql -c "COPY (SELECT $(echo "$columns" | sed "s/click_id/'old-' || click_id/; s/click_timestamp/$day + interval '1 second' * (row_number() OVER () % 86400)/") FROM bench_scale.clicks(1, $rows, $rows / 2)) TO STDOUT" |
+    sql -c "COPY (SELECT $(echo "$columns" | sed "s/click_id/'old-' || click_id/; s/click_timestamp/$day + interval '1 second' * (row_number() OVER () % 86400)/") FROM bench_scale.clicks(1, $rows, $rows / 2, 1, $rows)) TO STDOUT" |
         sql -c "COPY artery.click_tracking ($columns) FROM STDIN"
     # A day that expires was written weeks ago.
     sql -c CHECKPOINT
@@ -261,6 +263,7 @@ SQL
         'BEGIN { printf "ratio | retention of a day of %d clicks, seconds | %.2f | 1.00 or less (longest insert meanwhile %d ms)\n", n, t / 1000, w }'
 }
 
+awk '/^HugePages_Total/ { n = $2 } END { print n > 0 ? "buffers in huge pages (" n " of 2 MB)" : "buffers in pages of 4 kB" }' /proc/meminfo
 prepare
 done_clicks=0
 for size in $sizes; do
