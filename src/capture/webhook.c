@@ -200,7 +200,7 @@ parse_body(void *argument)
 
 	(void) pg_verify_mbstr(PG_UTF8, call->request.body, length, false);
 	artery_json_mend_escapes(text);
-	text = pg_any_to_server(text, length, PG_UTF8);
+	text = artery_json_to_server(text, length);
 	call->parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
