@@ -7,7 +7,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF id IS NULL THEN
-        RAISE EXCEPTION '% must not be null', what USING ERRCODE = '22004';
+        RAISE EXCEPTION '% must not be null', what
+            USING ERRCODE = '22004', HINT = 'Arguments without a default are needed.';
     ELSIF id = '' THEN
         RAISE EXCEPTION '% must not be empty', what USING ERRCODE = '22023',
             HINT = 'Give the id that Meta uses.';
@@ -26,7 +27,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF amount IS NULL THEN
-        RAISE EXCEPTION '% must not be null', what USING ERRCODE = '22004';
+        RAISE EXCEPTION '% must not be null', what
+            USING ERRCODE = '22004', HINT = 'Arguments without a default are needed.';
     ELSIF amount = 'NaN' OR amount < 0 OR amount > 1e12 THEN
         RAISE EXCEPTION '% is out of range', what
             USING ERRCODE = '22003', DETAIL = format('It is %s; it must be between 0 and 1e12.', left(amount::text, 40)),
@@ -44,7 +46,8 @@ AS $$
 BEGIN
     IF count < 0 OR count > 1e15 THEN
         RAISE EXCEPTION '% is out of range', what
-            USING ERRCODE = '22003', DETAIL = format('It is %s; it must be between 0 and 1e15.', count);
+            USING ERRCODE = '22003', DETAIL = format('It is %s; it must be between 0 and 1e15.', count),
+            HINT = 'Give what was counted so far, not a change of it.';
     END IF;
 END
 $$;
@@ -57,10 +60,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF moment IS NULL THEN
-        RAISE EXCEPTION '% must not be null', what USING ERRCODE = '22004';
+        RAISE EXCEPTION '% must not be null', what
+            USING ERRCODE = '22004', HINT = 'Arguments without a default are needed.';
     ELSIF moment < '2010-01-01 00:00:00+00' OR moment > artery.now() + interval '1 day' THEN
         RAISE EXCEPTION '% is out of range', what
-            USING ERRCODE = '22008', DETAIL = format('It is %s; it must be between 2010-01-01 and one day ahead of now.', moment);
+            USING ERRCODE = '22008', DETAIL = format('It is %s; it must be between 2010-01-01 and one day ahead of now.', moment),
+            HINT = 'Times in milliseconds since 1970 must be divided by 1000 for to_timestamp().';
     END IF;
 END
 $$;

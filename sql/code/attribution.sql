@@ -30,9 +30,10 @@ CREATE OR REPLACE FUNCTION artery.conversion_before_update()
 RETURNS trigger
 LANGUAGE C
 AS 'MODULE_PATHNAME', 'artery_conversion_before_update';
-COMMENT ON FUNCTION artery.conversion_before_update() IS 'Error 23514 unless the method of attribution is a known one and its confidence a share.';
+COMMENT ON FUNCTION artery.conversion_before_update() IS 'Checks the value and the time of a conversion as an INSERT does, and that the method of attribution is a known one (error 23514) and its confidence a share.';
 
-CREATE TRIGGER conversion_before_update BEFORE UPDATE OF attribution_method, attribution_confidence ON artery.conversion_tracking
+CREATE TRIGGER conversion_before_update BEFORE UPDATE
+    OF conversion_value, conversion_timestamp, attribution_method, attribution_confidence ON artery.conversion_tracking
     FOR EACH ROW EXECUTE FUNCTION artery.conversion_before_update();
 
 CREATE OR REPLACE FUNCTION artery.conversion_after_insert()

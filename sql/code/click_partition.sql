@@ -246,10 +246,13 @@ BEGIN
     PERFORM artery.require_unbound_role();
     IF since IS NULL OR until IS NULL OR since < '2010-01-01 00:00+00' OR until > artery.now() + interval '366 days' OR since > until THEN
         RAISE EXCEPTION 'no range of clicks: % to %', since, until USING ERRCODE = '22008',
-            DETAIL = 'Partitions are made from 2010-01-01 to a year ahead.';
+            DETAIL = 'Partitions are made from 2010-01-01 to a year ahead.',
+            HINT = 'since comes first, and neither is null.';
     END IF;
     IF days NOT BETWEEN 1 AND 31 THEN
-        RAISE EXCEPTION 'days must be between 1 and 31' USING ERRCODE = '22023';
+        RAISE EXCEPTION 'days must be between 1 and 31'
+            USING ERRCODE = '22023', DETAIL = format('It is %s.', days),
+            HINT = 'Leave it out to have each as artery.click_partition_days says.';
     END IF;
     -- Each holds some ten locks until the end of the transaction, of some eight thousand that all sessions share.
     IF extract(epoch FROM until - since) / 86400 > 500 * coalesce(days, artery.click_partition_days(NULL)) THEN
@@ -278,7 +281,8 @@ DECLARE
 BEGIN
     PERFORM artery.require_unbound_role();
     IF before IS NULL THEN
-        RAISE EXCEPTION 'before must not be null' USING ERRCODE = '22004';
+        RAISE EXCEPTION 'before must not be null'
+            USING ERRCODE = '22004', HINT = 'Clicks before this moment are removed, of all tenants.';
     END IF;
     FOR v_partition IN
         SELECT p.partition, p.until <= before AS is_old, p.about_clicks FROM artery.click_partitions() p WHERE p.since < before

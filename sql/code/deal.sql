@@ -34,6 +34,10 @@ BEGIN
                    WHERE c.tenant_id = require_ad.tenant_id AND c.ad_id = require_ad.ad_id) THEN
         RETURN;
     END IF;
+    -- Alone and last: no index leads from an ad to its clicks.
+    IF EXISTS (SELECT FROM artery.click_tracking k WHERE k.tenant_id = require_ad.tenant_id AND k.ad_id = require_ad.ad_id) THEN
+        RETURN;
+    END IF;
     SELECT string_agg(k.ad_id, ', ' ORDER BY k.ad_id) INTO v_known
       FROM (SELECT s.ad_id FROM artery.ad_state s WHERE s.tenant_id = require_ad.tenant_id ORDER BY s.ad_id LIMIT 10) k;
     RAISE EXCEPTION 'unknown ad "%"', left(ad_id, 256)
@@ -43,7 +47,7 @@ BEGIN
               HINT = 'artery.register_ad() makes an ad known.';
 END
 $$;
-COMMENT ON FUNCTION artery.require_ad(text, text) IS 'Error 22023 that names known ads if the ad is neither registered nor has any data.';
+COMMENT ON FUNCTION artery.require_ad(text, text) IS 'Error 22023 that names known ads if the ad is neither registered nor has any data, clicks included.';
 
 CREATE OR REPLACE FUNCTION artery.ad_spend(tenant_id text, ad_id text, since timestamptz, until timestamptz)
 RETURNS numeric
@@ -85,10 +89,13 @@ AS $$
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
     IF ad_id IS NULL THEN
-        RAISE EXCEPTION 'ad_id must not be null' USING ERRCODE = '22004';
+        RAISE EXCEPTION 'ad_id must not be null'
+            USING ERRCODE = '22004', HINT = 'Give the id that Meta uses.';
     END IF;
     IF since >= until THEN
-        RAISE EXCEPTION 'since must be before until' USING ERRCODE = '22023';
+        RAISE EXCEPTION 'since must be before until'
+            USING ERRCODE = '22023', DETAIL = format('They are %s and %s.', since, until),
+            HINT = 'What happened at until itself is outside; NULL is no bound.';
     END IF;
     PERFORM artery.require_ad(tenant_id, ad_id);
     spend := artery.ad_spend(tenant_id, ad_id, since, until);

@@ -328,7 +328,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RAISE EXCEPTION 'the log of erasures is append-only' USING ERRCODE = '55000';
+    RAISE EXCEPTION 'the log of erasures is append-only'
+        USING ERRCODE = '55000', HINT = 'It is the proof that persons were erased.';
 END
 $$;
 COMMENT ON FUNCTION artery.erasure_log_append_only() IS 'Refuses to change or remove what was logged.';
@@ -415,7 +416,8 @@ DECLARE
 BEGIN
     PERFORM artery.require_unbound_role();
     IF coalesce(batch, 0) NOT BETWEEN 1 AND 100000 THEN
-        RAISE EXCEPTION 'batch must be between 1 and 100000' USING ERRCODE = '22023';
+        RAISE EXCEPTION 'batch must be between 1 and 100000'
+            USING ERRCODE = '22023', DETAIL = format('It is %s.', batch), HINT = 'It bounds the rows of a table in one transaction.';
     END IF;
     FOR v_tenant IN SELECT t.tenant_id FROM artery.tenant t WHERE v_days > 0 ORDER BY t.tenant_id LOOP
         EXIT WHEN v_left <= 0;

@@ -82,7 +82,8 @@ DECLARE
 BEGIN
     PERFORM artery.require_unbound_role();
     IF coalesce(batch, 0) NOT BETWEEN 1 AND 100000 THEN
-        RAISE EXCEPTION 'batch must be between 1 and 100000' USING ERRCODE = '22023';
+        RAISE EXCEPTION 'batch must be between 1 and 100000'
+            USING ERRCODE = '22023', DETAIL = format('It is %s.', batch), HINT = 'It bounds the rows of a table in one transaction.';
     END IF;
     FOR v_rule IN SELECT * FROM artery.retention_rules() LOOP
         v_days := current_setting(v_rule.setting)::integer;

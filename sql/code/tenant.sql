@@ -72,7 +72,8 @@ BEGIN
     -- No tenant may have the empty id, so only a bound role cannot see it.
     IF NOT artery.tenant_visible('') THEN
         RAISE EXCEPTION 'permission denied to administer tenants'
-            USING ERRCODE = '42501', DETAIL = 'The role is bound to certain tenants.';
+            USING ERRCODE = '42501', DETAIL = 'The role is bound to certain tenants.',
+            HINT = 'Ask a role that is bound to none; artery.grant_tenant() binds.';
     END IF;
 END
 $$;
@@ -90,7 +91,9 @@ DECLARE
 BEGIN
     PERFORM artery.require_unbound_role();
     IF coalesce(tenant_id, '') = '' OR octet_length(tenant_id) > 256 THEN
-        RAISE EXCEPTION 'a tenant_id has 1 to 256 bytes' USING ERRCODE = '22023';
+        RAISE EXCEPTION 'a tenant_id has 1 to 256 bytes'
+            USING ERRCODE = '22023', DETAIL = format('It has %s.', coalesce(octet_length(tenant_id), 0)),
+            HINT = 'Give the name by which your systems know the customer.';
     END IF;
     IF template IS NOT NULL AND NOT EXISTS (
         SELECT FROM artery.tenant_template p WHERE p.template = add_tenant.template) THEN
@@ -127,7 +130,8 @@ DECLARE
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
     IF settings IS NULL THEN
-        RAISE EXCEPTION 'settings must not be null' USING ERRCODE = '22004';
+        RAISE EXCEPTION 'settings must not be null'
+            USING ERRCODE = '22004', HINT = 'For example {"daily_budget": 300}; artery.setting_definitions() lists the keys.';
     END IF;
     -- Alone first, so that a null of an unknown key is an error too.
     PERFORM artery.check_settings(settings);
@@ -142,7 +146,9 @@ BEGIN
            AND p.portal_id IN (SELECT e::numeric::bigint FROM jsonb_array_elements_text(
                coalesce(v_settings -> 'hubspot_portal_ids', '[]')) e);
         IF FOUND THEN
-            RAISE EXCEPTION 'portal % belongs to another tenant', v_taken USING ERRCODE = '23505';
+            RAISE EXCEPTION 'portal % belongs to another tenant', v_taken
+                USING ERRCODE = '23505', DETAIL = 'The tenant of an event is found by its portal, so a portal has one tenant.',
+                HINT = 'Take it from the other tenant''s hubspot_portal_ids first.';
         END IF;
         DELETE FROM artery.tenant_portal p WHERE p.tenant_id = configure_tenant.tenant_id;
         INSERT INTO artery.tenant_portal (tenant_id, portal_id)
@@ -180,7 +186,8 @@ BEGIN
     PERFORM artery.require_unbound_role();
     PERFORM artery.require_tenant(tenant_id);
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = role_name) THEN
-        RAISE EXCEPTION 'role "%" does not exist', role_name USING ERRCODE = '42704';
+        RAISE EXCEPTION 'role "%" does not exist', role_name
+            USING ERRCODE = '42704', HINT = 'CREATE ROLE makes it.';
     END IF;
     INSERT INTO artery.tenant_role (tenant_id, role_name, granted_at)
     VALUES (grant_tenant.tenant_id, grant_tenant.role_name, artery.now())

@@ -7,7 +7,7 @@ RETURNS jsonb
 LANGUAGE C VOLATILE
 AS 'MODULE_PATHNAME', 'artery_hubspot_webhook';
 COMMENT ON FUNCTION artery.hubspot_webhook(bytea, jsonb, text, text, timestamptz) IS
-'Take in a webhook of HubSpot: the raw body, headers by name, and the address that was called. Error 28000, and nothing stored, unless a tenant concerned signed it. Answers one result for an object, {"status", "results"} for an array. A deleted deal is taken for a lost one; merged contacts and deals live on in the one that stays.';
+'Take in a webhook of HubSpot: the raw body, headers by name, and the address that was called. Error 28000, and nothing stored, unless a tenant concerned signed it. Answers one result for an object, {"status", "results"} for an array. A deleted deal is taken for a lost one, until it is restored; merged contacts and deals live on in the one that stays.';
 
 CREATE OR REPLACE FUNCTION artery.hubspot_signature_valid(
     version integer, secret text, method text, uri text, body bytea, request_timestamp text, signature text)

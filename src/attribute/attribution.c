@@ -160,20 +160,7 @@ artery_attribution_check(Conversion *conversion)
 	check_id(TextDatumGetCString(values[CONVERSION_ID]));
 	artery_fields_require("conversion_type", nulls[CONVERSION_TYPE]);
 
-	if (!nulls[CONVERSION_VALUE])
-	{
-		Numeric		value = DatumGetNumeric(values[CONVERSION_VALUE]);
-
-		if (numeric_is_nan(value) || numeric_is_inf(value) ||
-			DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(value),
-											 NumericGetDatum(int64_to_numeric(0)))))
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("conversion_value %s is out of range",
-							DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)))),
-					 errdetail("It must be a finite amount of 0 or more."),
-					 errhint("Leave it NULL where there is none; a refund is not a conversion.")));
-	}
+	artery_attribution_check_value(values[CONVERSION_VALUE], nulls[CONVERSION_VALUE]);
 	artery_fields_clean_time("conversion_timestamp", &values[CONVERSION_TIMESTAMP], &nulls[CONVERSION_TIMESTAMP]);
 	artery_fields_clean_address(&values[CONVERSION_IP_ADDRESS], &nulls[CONVERSION_IP_ADDRESS]);
 	conversion->withheld = artery_fields_withheld(conversion->tenant, values[CONVERSION_CONSENT], nulls[CONVERSION_CONSENT]);
@@ -184,6 +171,24 @@ artery_attribution_check(Conversion *conversion)
 	if (nulls[CONVERSION_IS_SYNTHETIC])
 		values[CONVERSION_IS_SYNTHETIC] = BoolGetDatum(false);
 	nulls[CONVERSION_IS_SYNTHETIC] = false;
+}
+
+void
+artery_attribution_check_value(Datum datum, bool isnull)
+{
+	Numeric		value;
+
+	if (isnull)
+		return;
+	value = DatumGetNumeric(datum);
+	if (numeric_is_nan(value) || numeric_is_inf(value) ||
+		DatumGetBool(DirectFunctionCall2(numeric_lt, NumericGetDatum(value), NumericGetDatum(int64_to_numeric(0)))))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("conversion_value %s is out of range",
+						DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value)))),
+				 errdetail("It must be a finite amount of 0 or more."),
+				 errhint("Leave it NULL where there is none; a refund is not a conversion.")));
 }
 
 static void

@@ -89,6 +89,9 @@ typedef struct Conversion
  */
 extern void artery_attribution_check(Conversion *conversion);
 
+/* Error 22003 unless a conversion_value (numeric) is finite and 0 or more. */
+extern void artery_attribution_check_value(Datum value, bool isnull);
+
 /*
  * Search the click and fill in what attribution adds. A conversion without
  * traces of its own takes those of its deal or contact. Within a scope, which

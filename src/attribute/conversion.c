@@ -142,16 +142,26 @@ artery_conversion_before_insert(PG_FUNCTION_ARGS)
 	return PointerGetDatum(result);
 }
 
-/* Before method or confidence of a conversion is updated. */
+/* Before value, time, method or confidence of a conversion is updated. */
 Datum
 artery_conversion_before_update(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TupleDesc	descriptor;
+	Datum		before;
+	Datum		moment;
+	bool		isnull;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
 		!TRIGGER_FIRED_BEFORE(trigger->tg_event) || !TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		elog(ERROR, "artery.conversion_before_update: not called before an update");
-	return PointerGetDatum(check_result(trigger->tg_newtuple, RelationGetDescr(trigger->tg_relation)));
+	descriptor = RelationGetDescr(trigger->tg_relation);
+	before = heap_getattr(trigger->tg_trigtuple, CONVERSION_TIMESTAMP + 1, descriptor, &isnull);
+	moment = heap_getattr(trigger->tg_newtuple, CONVERSION_TIMESTAMP + 1, descriptor, &isnull);
+	/* one that stays was accepted when it came; the table refuses a NULL */
+	if (!isnull && DatumGetTimestampTz(moment) != DatumGetTimestampTz(before))
+		artery_fields_clean_time("conversion_timestamp", &moment, &isnull);
+	return PointerGetDatum(check_result(trigger->tg_newtuple, descriptor));
 }
 
 /* After an INSERT or COPY: its log rows and traces, which waited for each other. */
@@ -202,7 +212,7 @@ artery_attribute_again(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(attributed);
 }
 
-/* The row, if method and confidence are possible ones; that they are not null is the table's business. */
+/* The row, if value, method and confidence are possible ones; what must not be null is the table's business. */
 static HeapTuple
 check_result(HeapTuple tuple, TupleDesc descriptor)
 {
@@ -220,7 +230,10 @@ check_result(HeapTuple tuple, TupleDesc descriptor)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("attribution_confidence %g is out of range", DatumGetFloat8(value)),
-				 errdetail("It is a probability, 0 to 1.")));
+				 errdetail("It is a probability, 0 to 1."),
+				 errhint("For 90 percent, give 0.9.")));
+	value = heap_getattr(tuple, CONVERSION_VALUE + 1, descriptor, &isnull);
+	artery_attribution_check_value(value, isnull);
 	return tuple;
 }
 

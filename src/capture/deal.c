@@ -272,7 +272,9 @@ lock_or_create(const char *tenant_id, const char *deal_id, DealRow *deal)
 	if (!lock_row(values, deal))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not lock deal \"%s\" that another transaction has just made", deal_id)));
+				 errmsg("could not lock deal \"%s\" that another transaction has just made", deal_id),
+				 errdetail("The snapshot of this transaction does not show it."),
+				 errhint("Run the transaction again.")));
 }
 
 static Numeric

@@ -134,7 +134,8 @@ text_field(Jsonb *fields, const char *name)
 	if (value != NULL && value->type != jbvNull && value->type != jbvString && value->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" must be a text", name)));
+				 errmsg("\"%s\" must be a text", name),
+				 errhint("Numbers and null are taken, too.")));
 	return artery_json_scalar_text(value);
 }
 
@@ -159,7 +160,8 @@ record_element(void *argument)
 	if (tenant_id != NULL && strcmp(tenant_id, element->tenant->tenant_id) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the element names another tenant")));
+				 errmsg("the element names another tenant"),
+				 errhint("Leave tenant_id out of the elements; it is the first argument.")));
 	move.deal_id = text_field(element->fields, "deal_id");
 	require(move.deal_id, "deal_id");
 	stage = text_field(element->fields, "stage");

@@ -124,7 +124,8 @@ read_arguments(FunctionCallInfo fcinfo, WebhookCall *call)
 	if (TIMESTAMP_NOT_FINITE(call->received_at))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
-				 errmsg("received_at must be finite")));
+				 errmsg("received_at must be finite"),
+				 errhint("Leave it out for a request that comes in now.")));
 	read_headers(call, PG_GETARG_JSONB_P(1));
 }
 
@@ -199,7 +200,7 @@ parse_body(void *argument)
 
 	(void) pg_verify_mbstr(PG_UTF8, call->request.body, length, false);
 	artery_json_mend_escapes(text);
-	text = pg_any_to_server(text, length, PG_UTF8);
+	text = artery_json_to_server(text, length);
 	call->parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
@@ -367,7 +368,8 @@ check_body(const WebhookCall *call)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("webhook body is too large"),
-				 errdetail("Up to %d bytes are accepted.", MAX_BODY)));
+				 errdetail("Up to %d bytes are accepted.", MAX_BODY),
+				 errhint("HubSpot sends at most 100 events at once.")));
 	if (call->parsed == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
@@ -384,7 +386,8 @@ check_body(const WebhookCall *call)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("webhook body must be an event or an array of events"),
-				 errdetail("An event is a JSON object.")));
+				 errdetail("An event is a JSON object."),
+				 errhint("Pass on the body as HubSpot sent it.")));
 }
 
 /* May the signer speak for this tenant: has it the same secret? */
@@ -551,7 +554,8 @@ artery_replay_webhook_events(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("tenant_id must not be null")));
+				 errmsg("tenant_id must not be null"),
+				 errhint("Name the tenant whose rows are meant.")));
 	tenant = artery_tenant_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	artery_scope_enter(&scope);
 	events = artery_webhook_open_events(tenant, &count);

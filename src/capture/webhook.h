@@ -17,6 +17,7 @@ typedef enum EventKind
 	EVENT_OTHER,				/* stored, and ignored */
 	EVENT_STAGE,				/* a deal entered a stage */
 	EVENT_AMOUNT,				/* a deal's real value changed */
+	EVENT_RESTORE,				/* a deleted deal came back */
 	EVENT_CONTACT,				/* a contact was joined to a deal, or parted from it */
 	EVENT_CONTACT_MERGE,		/* contacts became one */
 	EVENT_DEAL_MERGE,			/* deals became one */

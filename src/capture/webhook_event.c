@@ -12,6 +12,7 @@
 
 #include <openssl/evp.h>
 
+#include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -35,6 +36,16 @@ typedef struct ProcessStep
 	WebhookEvent *event;
 	TimestampTz received_at;
 } ProcessStep;
+
+/* The stage that a deal was in when it was deleted, if that is the last that happened to it by then. */
+static ArteryStatement select_deleted = {
+	"SELECT e.stage_from FROM (SELECT s.stage_from, s.event_id FROM artery.deal_stage_event s "
+	"        WHERE s.tenant_id = $1 AND s.deal_id = $2 AND s.occurred_at <= $3 AND NOT s.is_value "
+	"        ORDER BY s.occurred_at DESC, s.event_seq DESC LIMIT 1) e "
+	" WHERE pg_catalog.split_part(e.event_id, '|', 2) = ANY (ARRAY['deal.deletion', 'object.deletion']) "
+	"   AND e.stage_from IS NOT NULL",
+	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
+};
 
 static const char *const status_names[] = {"stored", "processed", "unmapped", "ignored", "failed", "refused", "duplicate"};
 
@@ -149,6 +160,14 @@ read_deletion(WebhookEvent *event)
 	event->kind = EVENT_STAGE;
 	event->deal_id = event->object_id;
 	event->value = pstrdup(LOST_STAGE);
+}
+
+/* A deleted deal that was taken back is where it was. */
+static void
+read_restore(WebhookEvent *event)
+{
+	event->kind = EVENT_RESTORE;
+	event->deal_id = event->object_id;
 }
 
 /* The ids of a list, as texts; what is none is left out. With room for one more. */
@@ -268,6 +287,9 @@ artery_webhook_read(WebhookEvent *event)
 	else if (is_text(event->type, "deal.deletion") ||
 			 (is_text(event->type, "object.deletion") && is_text(artery_json_field_text(payload, "objectTypeId"), DEAL_TYPE)))
 		read_deletion(event);
+	else if (is_text(event->type, "deal.restore") ||
+			 (is_text(event->type, "object.restore") && is_text(artery_json_field_text(payload, "objectTypeId"), DEAL_TYPE)))
+		read_restore(event);
 	else if (is_text(event->type, "deal.merge") ||
 			 (is_text(event->type, "object.merge") && is_text(artery_json_field_text(payload, "objectTypeId"), DEAL_TYPE)))
 		read_merge(event, EVENT_DEAL_MERGE);
@@ -355,6 +377,24 @@ process_stage(WebhookEvent *event, TimestampTz received_at)
 		record_move(event, &move, received_at);
 }
 
+static void
+process_restore(WebhookEvent *event, TimestampTz received_at)
+{
+	DealMove	move = {0};
+	Datum		keys[3];
+
+	keys[0] = CStringGetTextDatum(event->tenant->tenant_id);
+	keys[1] = CStringGetTextDatum(event->deal_id);
+	keys[2] = TimestampTzGetDatum(event->occurred_at);
+	if (artery_execute(&select_deleted, keys, NULL, false, 1) == 1)
+		move.stage = artery_stage_find(event->tenant, artery_field_text(0, 1));
+	/* a stage that the tenant no longer has is not gone back to */
+	if (move.stage == NULL)
+		conclude(event, EVENT_IGNORED, "the deal is not known to be deleted");
+	else
+		record_move(event, &move, received_at);
+}
+
 /* An amount that was emptied takes the real value back. */
 static void
 process_amount(WebhookEvent *event, TimestampTz received_at)
@@ -407,6 +447,9 @@ process_step(void *argument)
 			break;
 		case EVENT_AMOUNT:
 			process_amount(event, step->received_at);
+			break;
+		case EVENT_RESTORE:
+			process_restore(event, step->received_at);
 			break;
 		case EVENT_CONTACT:
 			artery_deal_set_contact(event->tenant, event->deal_id, event->contact_id, event->removed);

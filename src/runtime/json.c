@@ -6,6 +6,8 @@
 
 #include <ctype.h>
 
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -124,9 +126,66 @@ read_escape(const char *text)
 	return unit;
 }
 
+/* Room for any character in any encoding, by the rules of pg_do_encoding_conversion_buf(). */
+#define CHARACTER_ROOM (MAX_CONVERSION_GROWTH * (MAX_MULTIBYTE_CHAR_LEN + 1) + 1)
+
+/* Convert one character of UTF-8 to the database's encoding by proc: its bytes, or 0 where that has no such character. */
+static int
+convert_character(Oid proc, const char *character, int length, char *result)
+{
+	if (!OidIsValid(proc) ||
+		pg_do_encoding_conversion_buf(proc, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) character, length,
+									  (unsigned char *) result, CHARACTER_ROOM, true) != length)
+		return 0;
+	return (int) strlen(result);
+}
+
+/* Can a text of the database hold this code point? */
+static bool
+is_held(int code)
+{
+	char		character[MAX_MULTIBYTE_CHAR_LEN + 1] = {0};
+	char		result[CHARACTER_ROOM];
+
+	if (code < 0x80 || GetDatabaseEncoding() == PG_UTF8)
+		return code != 0;
+	unicode_to_utf8(code, (unsigned char *) character);
+	return convert_character(FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding()), character, strlen(character),
+							 result) > 0;
+}
+
+char *
+artery_json_to_server(char *text, int length)
+{
+	Oid			proc;
+	StringInfoData result;
+	int			i;
+	int			step;
+
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return text;
+	proc = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+	initStringInfo(&result);
+	for (i = 0; i < length; i += step)
+	{
+		char		converted[CHARACTER_ROOM];
+
+		step = pg_utf_mblen((const unsigned char *) text + i);
+		if (step == 1)
+			appendStringInfoChar(&result, text[i]);
+		else if (convert_character(proc, text + i, step, converted) > 0)
+			appendStringInfoString(&result, converted);
+		else
+			appendStringInfoChar(&result, '?');
+	}
+	return result.data;
+}
+
 void
 artery_json_mend_escapes(char *text)
 {
+	const char *replacement = is_held(0xFFFD) ? "fffd" : "003f";
+
 	while ((text = strchr(text, '\\')) != NULL && text[1] != '\0')
 	{
 		int			unit = read_escape(text);
@@ -142,12 +201,17 @@ artery_json_mend_escapes(char *text)
 
 			if (second >= 0xDC00 && second <= 0xDFFF)
 			{
+				if (!is_held(0x10000 + ((unit - 0xD800) << 10) + (second - 0xDC00)))
+				{
+					memcpy(text + 2, replacement, 4);
+					memcpy(text + 8, replacement, 4);
+				}
 				text += 12;
 				continue;
 			}
 		}
-		if (unit == 0 || (unit >= 0xD800 && unit <= 0xDFFF))
-			memcpy(text + 2, "fffd", 4);
+		if ((unit >= 0xD800 && unit <= 0xDFFF) || !is_held(unit))
+			memcpy(text + 2, replacement, 4);
 		text += 6;
 	}
 }

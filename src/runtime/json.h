@@ -32,11 +32,15 @@ extern char *artery_json_field_text(Jsonb *object, const char *key);
 extern char *artery_json_scalar_text(const JsonbValue *value);
 
 /*
- * Put U+FFFD in the place of what JSON can say and text cannot hold: escapes of
- * U+0000 and of halves of a surrogate pair. In place, for they are as long; what
- * is not JSON stays so.
+ * Put U+FFFD (or '?', where the database's encoding has none) in the place of what
+ * JSON can say and text cannot hold: escapes of U+0000, of halves of a surrogate
+ * pair, and of characters that the encoding lacks. In place, for they are as
+ * long; what is not JSON stays so.
  */
 extern void artery_json_mend_escapes(char *text);
+
+/* Valid UTF-8 in the database's encoding, '?' for each character that it lacks; text itself where nothing is to be done. */
+extern char *artery_json_to_server(char *text, int length);
 
 /*
  * A walk over the elements of an array, or the keys and then the values of an

@@ -202,12 +202,14 @@ artery_check_settings(PG_FUNCTION_ARGS)
 	if (filled.jitter_ms_min > filled.jitter_ms_max)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("jitter_ms_min %d is above jitter_ms_max %d", filled.jitter_ms_min, filled.jitter_ms_max)));
+				 errmsg("jitter_ms_min %d is above jitter_ms_max %d", filled.jitter_ms_min, filled.jitter_ms_max),
+				 errhint("Set both at once.")));
 	if (filled.min_budget != NULL && filled.max_budget != NULL &&
 		numeric_to_double(filled.min_budget) > numeric_to_double(filled.max_budget))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("min_budget is above max_budget")));
+				 errmsg("min_budget is above max_budget"),
+				 errhint("Set both at once; null takes a bound away.")));
 	PG_RETURN_JSONB_P(result);
 }
 

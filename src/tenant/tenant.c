@@ -387,7 +387,8 @@ artery_require_tenant(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("tenant_id must not be null")));
+				 errmsg("tenant_id must not be null"),
+				 errhint("Name the tenant whose rows are meant.")));
 	(void) artery_tenant_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
 }
@@ -422,6 +423,7 @@ artery_set_secret(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("tenant_id and name of a secret must not be null"),
+				 errhint("A NULL value is possible: it removes the secret."),
 				 errhidestmt(true)));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	for (i = 0; i < (int) lengthof(known); i++)

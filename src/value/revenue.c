@@ -117,7 +117,8 @@ artery_calculate_synthetic_revenue(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "tenant_id" : "stage_to")));
+				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "tenant_id" : "stage_to"),
+				 errhint("Only stage_from, of a new deal, and deal_value may be NULL.")));
 	tenant = artery_tenant_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	if (!PG_ARGISNULL(1))
 		from = artery_stage_get(tenant, text_to_cstring(PG_GETARG_TEXT_PP(1)));
@@ -189,7 +190,8 @@ artery_get_stages(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("tenant_id must not be null")));
+				 errmsg("tenant_id must not be null"),
+				 errhint("Name the tenant whose rows are meant.")));
 	tenant = artery_tenant_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	artery_begin_rows(fcinfo);
 	put_stages(fcinfo, tenant, false);

@@ -441,7 +441,8 @@ check_unique(const ArteryTenant *tenant)
 							(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							 errmsg("\"%s\" names both stage \"%s\" and stage \"%s\"", name, stage->name,
 									tenant->stages[j].name),
-							 errdetail("Names and aliases of stages are unique within a tenant, in any case.")));
+							 errdetail("Names and aliases of stages are unique within a tenant, in any case."),
+							 errhint("Leave it out of one of them.")));
 			}
 		}
 	}

@@ -153,6 +153,16 @@ INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_typ
 VALUES ('att_a', 'brought', 'lead', '2024-06-10 12:00', true, 'fingerprint', 1, 1, 'told', '2024-06-10 12:00');
 UPDATE artery.conversion_tracking SET attribution_method = 'guess' WHERE conversion_id = 'brought';
 UPDATE artery.conversion_tracking SET attribution_confidence = 1.01 WHERE conversion_id = 'brought';
+-- Values and times of stored conversions stay within what is taken in: a NaN would spoil every sum over it.
+UPDATE artery.conversion_tracking SET conversion_value = 'NaN' WHERE conversion_id = 'brought';
+UPDATE artery.conversion_tracking SET conversion_value = -1 WHERE conversion_id = 'brought';
+UPDATE artery.conversion_tracking SET conversion_timestamp = '2009-12-31 23:59+00' WHERE conversion_id = 'brought';
+UPDATE artery.conversion_tracking SET conversion_timestamp = 'infinity' WHERE conversion_id = 'brought';
+UPDATE artery.conversion_tracking SET conversion_value = 12.50, conversion_timestamp = '2024-06-11 12:00' WHERE conversion_id = 'brought'
+    RETURNING conversion_value, attribution_method;
+INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_value, conversion_timestamp, success,
+       attribution_method, attribution_confidence, candidates, reason, attributed_at)
+VALUES ('att_a', 'brought-2', 'lead', 'NaN', '2024-06-10 12:00', true, 'fingerprint', 1, 1, 'told', '2024-06-10 12:00');
 DELETE FROM artery.conversion_tracking WHERE conversion_id = 'brought' RETURNING attribution_method, attribution_confidence, reason;
 
 -- Late clicks: reattribute finds them, once, within the range asked for, and counts attempts.

@@ -155,6 +155,10 @@ SELECT spend, pipeline_value, cash_revenue, conversions FROM artery.ad_roas('dea
 -- Registered, without any data.
 SELECT artery.register_ad('deal_b', 'ad_2', 'camp_1');
 SELECT * FROM artery.ad_roas('deal_b', 'ad_2');
+-- Not registered, and all that is known of it is a click.
+SELECT artery.track_click('deal_b', 'camp_1', 'ad_clicked', 'click_only', click_timestamp => '2025-06-01 10:00');
+SELECT spend, pipeline_value, conversions FROM artery.ad_roas('deal_b', 'ad_clicked');
+
 -- Refused.
 \set VERBOSITY default
 SELECT * FROM artery.ad_roas('deal_b', 'ad_nobody');

@@ -196,6 +196,20 @@ SELECT r ->> 'stage_to' AS stage_to, r -> 'synthetic_revenue' -> 'incremental' A
     {"eventId": 503, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "object.deletion", "objectTypeId": "0-3", "objectId": 51},
     {"eventId": 504, "portalId": 101, "occurredAt": 1749513720000, "subscriptionType": "object.deletion", "objectTypeId": "0-2", "objectId": 51}]') -> 'results') r;
 SELECT deal_id, stage, stage_value, is_won FROM artery.deal WHERE deal_id IN ('50', '51') ORDER BY deal_id;
+-- One that is restored is where it was, and the deletion is undone in the sum: 15000 and 2250 again. Not one that was never
+-- deleted (52), and not one that went on after its deletion (51, the second time).
+SELECT r ->> 'status' AS status, r ->> 'stage_to' AS stage_to, r -> 'synthetic_revenue' -> 'incremental' AS incremental, r ->> 'reason' AS reason
+  FROM jsonb_array_elements(pg_temp.send('[
+    {"eventId": 505, "portalId": 101, "occurredAt": 1749513780000, "subscriptionType": "deal.restore", "objectId": 50},
+    {"eventId": 506, "portalId": 101, "occurredAt": 1749513780000, "subscriptionType": "object.restore", "objectTypeId": "0-3", "objectId": 51},
+    {"eventId": 507, "portalId": 101, "occurredAt": 1749513840000, "subscriptionType": "deal.restore", "objectId": 51},
+    {"eventId": 505, "portalId": 101, "occurredAt": 1749513780000, "subscriptionType": "deal.restore", "objectId": 50},
+    {"eventId": 508, "portalId": 101, "occurredAt": 1749513780000, "subscriptionType": "object.restore", "objectTypeId": "0-2", "objectId": 51},
+    {"eventId": 509, "portalId": 101, "occurredAt": 1749513780000, "subscriptionType": "deal.restore", "objectId": 52},
+    {"eventId": 510, "portalId": 101, "occurredAt": 1749513780000, "subscriptionType": "deal.restore"}]') -> 'results') r;
+SELECT d.deal_id, d.stage, d.stage_value, d.is_won, sum(e.increment) AS increments
+  FROM artery.deal d JOIN artery.deal_stage_event e USING (tenant_id, deal_id) WHERE d.deal_id IN ('50', '51') GROUP BY d.tenant_id, d.deal_id
+ ORDER BY d.deal_id;
 
 -- The gateway's role needs EXECUTE and nothing else.
 CREATE ROLE hook_role;
