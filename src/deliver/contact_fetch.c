@@ -53,6 +53,7 @@ static char *associations_body(const ContactFetch *fetch);
 static char *contacts_body(const ContactFetch *fetch);
 static void answered(ContactFetch *fetch);
 static void on_ids(ContactFetch *fetch, const Jsonb *parsed);
+static void keep_ids(ContactFetch *fetch, const List *ids);
 static void on_contacts(ContactFetch *fetch, const Jsonb *parsed);
 
 /* Claim readings, as many as there is room for; none while artery.enabled is off. */
@@ -319,23 +320,35 @@ answered(ContactFetch *fetch)
 static void
 on_ids(ContactFetch *fetch, const Jsonb *parsed)
 {
-	MemoryContext before = MemoryContextSwitchTo(fetch->context);
+	List	   *ids = list_copy(fetch->ids);
 	char	   *after;
-	bool		readable = artery_hubspot_read_ids(parsed, fetch->step, &fetch->ids, &after);
+	bool		readable = artery_hubspot_read_ids(parsed, fetch->step, &ids, &after);
 	bool		turns = fetch->after != NULL && after != NULL && strcmp(fetch->after, after) == 0;
 
-	MemoryContextSwitchTo(before);
+	keep_ids(fetch, ids);
 	if (!readable || turns)
 		artery_contact_settle(fetch, CONTACT_FAILED, "an answer that is not what HubSpot was asked for", 0);
 	else if (after != NULL && ++fetch->pages < MOST_PAGES)
 	{
-		fetch->after = after;
+		fetch->after = MemoryContextStrdup(fetch->context, after);
 		fetch->step = HUBSPOT_ASSOCIATIONS;
 	}
 	else if (fetch->ids == NIL)
 		artery_contact_store(fetch, NIL);
 	else
 		fetch->step = HUBSPOT_CONTACTS;
+}
+
+/* Those that are new, for as long as the reading lasts; all else of an answer goes with its step. */
+static void
+keep_ids(ContactFetch *fetch, const List *ids)
+{
+	MemoryContext before = MemoryContextSwitchTo(fetch->context);
+	int			i;
+
+	for (i = list_length(fetch->ids); i < list_length(ids); i++)
+		fetch->ids = lappend(fetch->ids, pstrdup(list_nth(ids, i)));
+	MemoryContextSwitchTo(before);
 }
 
 static void
