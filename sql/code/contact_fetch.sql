@@ -76,7 +76,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_each  constant integer := 4;  -- of a tenant at once
+    v_each  constant integer := 16;  -- of a tenant at once
     v_now   timestamptz := artery.moment();
     v_tenant text;
     v_left  integer := room;
@@ -122,42 +122,41 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.take_contact_fetches(integer, text) IS
-'Claim due readings for the calling worker, at most four of a tenant at once, beginning with the tenants after the given one. Deals that need none any more are settled.';
-
-CREATE OR REPLACE FUNCTION artery.contact_fetch_pause_of(tenant_id text)
-RETURNS text
-LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT p.reason FROM artery.contact_fetch_pause p
-     WHERE p.tenant_id = contact_fetch_pause_of.tenant_id AND p.until > artery.moment()
-$$;
-COMMENT ON FUNCTION artery.contact_fetch_pause_of(text) IS 'Why HubSpot is not asked for the tenant now; NULL if it is.';
+'Claim due readings for the calling worker, at most 16 of a tenant at once, beginning with the tenants after the given one. Deals that need none any more are settled.';
 
 CREATE OR REPLACE FUNCTION artery.sighting_of_contact(
     tenant_id text, crm_contact_id text, email_hash text, click_id text, fbclid text, submitted_at timestamptz,
     begun_at timestamptz)
 RETURNS timestamptz
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    -- The form, by the landing page's own word or by HubSpot's; but not one sent before the click that HubSpot names.
-    SELECT CASE WHEN s.at IS NULL OR EXISTS (
-                     SELECT FROM artery.click_tracking c
-                      WHERE c.tenant_id = sighting_of_contact.tenant_id AND c.click_id = sighting_of_contact.click_id
-                        AND c.click_timestamp > s.at AND c.click_timestamp <= begun_at)
-                  OR EXISTS (
-                     SELECT FROM artery.click_tracking c
-                      WHERE c.tenant_id = sighting_of_contact.tenant_id AND c.fbclid = sighting_of_contact.fbclid
-                        AND c.click_timestamp > s.at AND c.click_timestamp <= begun_at)
-                THEN begun_at ELSE s.at END
-      FROM (SELECT greatest(submitted_at,
-                (SELECT max(e.seen_at) FROM artery.contact_evidence e
-                  WHERE e.tenant_id = sighting_of_contact.tenant_id AND e.crm_contact_id = sighting_of_contact.crm_contact_id
-                    AND e.seen_at <= begun_at + interval '5 minutes'),
-                (SELECT max(e.seen_at) FROM artery.contact_evidence e
-                  WHERE e.tenant_id = sighting_of_contact.tenant_id AND e.email_hash = sighting_of_contact.email_hash
-                    AND e.seen_at <= begun_at + interval '5 minutes')) AS at) s
+DECLARE
+    v_until timestamptz := begun_at + interval '5 minutes';  -- form and deal come by different clocks
+    v_form  timestamptz;
+BEGIN
+    -- The form, by the landing page's own word or by HubSpot's ...
+    v_form := greatest(submitted_at,
+        (SELECT max(e.seen_at) FROM artery.contact_evidence e
+          WHERE e.tenant_id = sighting_of_contact.tenant_id AND e.crm_contact_id = sighting_of_contact.crm_contact_id
+            AND e.seen_at <= v_until),
+        (SELECT max(e.seen_at) FROM artery.contact_evidence e
+          WHERE e.tenant_id = sighting_of_contact.tenant_id AND e.email_hash = sighting_of_contact.email_hash
+            AND e.seen_at <= v_until));
+    -- ... but not one sent before the click that HubSpot names.
+    IF v_form IS NULL
+       OR click_id IS NOT NULL AND EXISTS (
+          SELECT FROM artery.click_tracking c
+           WHERE c.tenant_id = sighting_of_contact.tenant_id AND c.click_id = sighting_of_contact.click_id
+             AND c.click_timestamp > v_form AND c.click_timestamp <= begun_at)
+       OR fbclid IS NOT NULL AND EXISTS (
+          SELECT FROM artery.click_tracking c
+           WHERE c.tenant_id = sighting_of_contact.tenant_id AND c.fbclid = sighting_of_contact.fbclid
+             AND c.click_timestamp > v_form AND c.click_timestamp <= begun_at) THEN
+        RETURN begun_at;
+    END IF;
+    RETURN v_form;
+END
 $$;
 COMMENT ON FUNCTION artery.sighting_of_contact(text, text, text, text, text, timestamptz, timestamptz) IS
 'When a contact that HubSpot told of was seen: at its last form before the deal began, else when the deal began.';

@@ -27,7 +27,8 @@
 #include "runtime/guc.h"
 #include "runtime/worker.h"
 
-#define MOST_FETCHES 16			/* under way at once */
+#define MOST_FETCHES 64			/* under way at once, most of them waiting for a place */
+#define CLAIM_BELOW 4			/* when so few are left, more are claimed: a claim for each would cost more than the reading */
 #define MOST_PAGES 20			/* of the contacts of a deal */
 #define NEXT_LOOK (1 * USECS_PER_SEC)	/* one waits for a place */
 
@@ -61,7 +62,7 @@ TimestampTz
 artery_contact_claim_duty(void)
 {
 	if (!artery_settings.enabled || under_way == MOST_FETCHES)
-		return DT_NOEND;		/* the settings or the end of one wake us */
+		return DT_NOEND;		/* the settings, or the end of one, wake us */
 	return artery_contact_claim(MOST_FETCHES - under_way, start);
 }
 
@@ -182,7 +183,8 @@ end_fetch(ContactFetch *fetch)
 	if (fetch->token != NULL)
 		explicit_bzero(fetch->token, strlen(fetch->token));
 	MemoryContextDelete(fetch->context);
-	SetLatch(MyLatch);			/* there is room for another */
+	if (under_way < CLAIM_BELOW)
+		SetLatch(MyLatch);
 }
 
 static void

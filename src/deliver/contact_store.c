@@ -22,7 +22,7 @@
 #include "tenant/tenant.h"
 
 #define MOST_STORED 10			/* contacts of a deal, those with click ids first */
-#define MOST_CLAIMS 16
+#define MOST_CLAIMS 64
 #define RETRY_CLAIM (1 * USECS_PER_SEC) /* some are due, but may not be claimed just now */
 #define FORM_TOLERANCE (5 * USECS_PER_MINUTE)	/* form and deal come by different clocks, as in deal_attribution.c */
 
@@ -39,7 +39,8 @@ static ArteryStatement take_fetches = {
 	2, {INT4OID, TEXTOID}, NULL
 };
 static ArteryStatement pause_of = {
-	"SELECT artery.contact_fetch_pause_of($1)", 1, {TEXTOID}, NULL
+	"SELECT p.reason FROM artery.contact_fetch_pause p WHERE p.tenant_id = $1 AND p.until > $2",
+	2, {TEXTOID, TIMESTAMPTZOID}, NULL
 };
 static ArteryStatement store_contact = {
 	"SELECT artery.store_contact($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -125,7 +126,7 @@ artery_contact_may_ask(ContactFetch *fetch, const char **why)
 	ArteryScope scope;
 	const ArteryTenant *tenant;
 	char	   *token;
-	Datum		tenant_id = CStringGetTextDatum(fetch->tenant_id);
+	Datum		values[2] = {CStringGetTextDatum(fetch->tenant_id), TimestampTzGetDatum(artery_clock_moment())};
 
 	*why = NULL;
 	artery_transaction_begin(&scope, "artery: before asking HubSpot");
@@ -138,9 +139,11 @@ artery_contact_may_ask(ContactFetch *fetch, const char **why)
 		*why = "hubspot_access_token is not set";
 	else
 	{
-		(void) artery_execute(&pause_of, &tenant_id, NULL, false, 1);
-		MemoryContextSwitchTo(fetch->work);
-		*why = artery_field_text(0, 1);
+		if (artery_execute(&pause_of, values, NULL, false, 1) == 1)
+		{
+			MemoryContextSwitchTo(fetch->work);
+			*why = artery_field_text(0, 1);
+		}
 		if (fetch->token != NULL)
 			explicit_bzero(fetch->token, strlen(fetch->token));
 		fetch->token = MemoryContextStrdup(fetch->context, token);

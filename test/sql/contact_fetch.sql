@@ -89,7 +89,7 @@ SELECT artery.fetch_contacts('contact_fetch', '1') AS one, artery.fetch_contacts
 
 -- A claim, and what becomes of it. The attempt is the fence.
 SELECT deal_id, attempt, begun_at IS NOT NULL AS begun FROM artery.take_contact_fetches(2, '') ORDER BY deal_id;
-SELECT deal_id, attempt FROM artery.take_contact_fetches(16, '') ORDER BY deal_id;  -- two of four that a tenant may have
+SELECT deal_id, attempt FROM artery.take_contact_fetches(16, '') ORDER BY deal_id;  -- what is left
 SELECT artery.settle_contact_fetch('contact_fetch', '1', 0, 'gone', NULL, NULL, 0) AS late,
        artery.settle_contact_fetch('contact_fetch', '1', 1, 'gone', NULL, NULL, 0) AS good,
        artery.settle_contact_fetch('contact_fetch', '1', 1, 'failed', NULL, 'again', 0) AS again;
@@ -208,10 +208,10 @@ SELECT count(*) FILTER (WHERE t.deal_id = '8') AS claimed FROM artery.take_conta
 SELECT state, outcome FROM pg_temp.fetches WHERE deal_id = '8';
 
 -- Nor are those that began before any click that is left (artery.retention_clicks, 90 days).
-SELECT artery.record_stage('contact_fetch', '11', 'lead', occurred_at => artery.now() - interval '91 days') ->> 'status' AS status;
-UPDATE artery.contact_fetch SET run_at = run_at - interval '1 day' WHERE tenant_id = 'contact_fetch' AND deal_id = '11';
-SELECT count(*) FILTER (WHERE t.deal_id = '11') AS claimed FROM artery.take_contact_fetches(16, '') t;
-SELECT state, outcome FROM pg_temp.fetches WHERE deal_id = '11';
+SELECT artery.record_stage('contact_fetch', '4711', 'lead', occurred_at => artery.now() - interval '91 days') ->> 'status' AS status;
+UPDATE artery.contact_fetch SET run_at = run_at - interval '1 day' WHERE tenant_id = 'contact_fetch' AND deal_id = '4711';
+SELECT count(*) FILTER (WHERE t.deal_id = '4711') AS claimed FROM artery.take_contact_fetches(16, '') t;
+SELECT state, outcome FROM pg_temp.fetches WHERE deal_id = '4711';
 
 -- Settled ones go by age.
 UPDATE artery.contact_fetch SET settled_at = artery.now() - interval '31 days' WHERE tenant_id = 'contact_fetch' AND state = 'done';
