@@ -20,7 +20,7 @@ OBJS = $(sort $(patsubst %.c,%.o,$(wildcard src/*.c src/*/*.c)))
 # The parts of the install script, in the order of the flow. A stem names the
 # same capability here, in src/ and in test/.
 STEMS = schema clock object tenant stage click click_partition identity attribution calibration deal late_click merge webhook \
-	ad funnel progress allocation alert guard owner change constraint proposal replay shadow approval throttle meta sync account job dna schedule privacy health retention
+	ad funnel progress allocation alert guard owner change constraint proposal replay shadow approval throttle meta sync account job contact_fetch dna schedule privacy health retention
 TABLES = $(wildcard $(STEMS:%=sql/tables/%.sql))
 CODE = $(wildcard $(STEMS:%=sql/code/%.sql))
 PARTS = sql/header.sql $(TABLES) $(CODE) sql/security.sql sql/dump.sql

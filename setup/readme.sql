@@ -23,7 +23,7 @@ INSERT INTO section VALUES
 (1, 'Tenants', '{add_tenant,configure_tenant,set_secret,grant_tenant,revoke_tenant,setting_definitions}'),
 (2, 'Revenue', '{get_stages,set_stage_values,calculate_synthetic_revenue,ad_roas}'),
 (3, 'Clicks and conversions', '{track_click,identify,fingerprint,fingerprint_key,parse_user_agent,attribute_conversion,explain_attribution,reattribute,make_click_partitions,expire_clicks,fold_attribution_state,rebuild_attribution_state}'),
-(4, 'CRM', '{hubspot_webhook,replay_webhook_events,record_stage,record_stages}'),
+(4, 'CRM', '{hubspot_webhook,replay_webhook_events,record_stage,record_stages,fetch_contacts}'),
 (5, 'Ads', '{register_ad,record_ad_day,record_ad_days,observe_budget,record_feedback,rebuild_allocation_state}'),
 (6, 'Decisions', '{ctr_weight,blended_score,select_budget,softmax_allocation,allocate_budget,constrain_owner,record_dna,explain_recommendation,replay_allocation,replay_recommendation,ad_decision,schedule_allocation,unschedule_allocation,schedule_sql,explain_budget}'),
 (7, 'Guard', '{check_rate_limit,check_budget_velocity}'),

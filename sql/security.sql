@@ -47,7 +47,7 @@ BEGIN
         SELECT c.oid FROM pg_catalog.pg_class c
          WHERE c.relnamespace = 'artery'::pg_catalog.regnamespace AND c.relkind = 'v'
            AND c.relname = ANY (ARRAY['v_job_queue_health', 'v_failed_jobs', 'v_rate_limit_status',
-                                      'v_job_performance_by_tenant', 'v_attribution_recovery_rate',
+                                      'v_job_performance_by_tenant', 'v_contact_fetch_health', 'v_attribution_recovery_rate',
                                       'v_campaign_activity_summary', 'v_pending_changes', 'v_failed_changes', 'v_recent_budget_changes',
                                       'v_safety_check_failures'])
     LOOP

@@ -171,6 +171,25 @@ $$;
 COMMENT ON FUNCTION artery.health_throttles() IS
 'Part of health(): whom Meta wants left alone, by reason, when the first wait ends, and open alerts.';
 
+CREATE OR REPLACE FUNCTION artery.health_contacts()
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object(
+        'queued', coalesce(sum(h.queued), 0), 'due', coalesce(sum(h.due), 0), 'active', coalesce(sum(h.active), 0),
+        'failed', coalesce(sum(h.failed), 0), 'paused_tenants', count(h.paused_reason),
+        -- Those who cannot be read now are told by their alert, or by there being no token.
+        'oldest_due_at', min(h.oldest_due_at) FILTER (
+            WHERE h.paused_reason IS NULL AND coalesce((t.settings ->> 'enabled')::boolean, true)
+              AND EXISTS (SELECT FROM artery.tenant_secret s
+                           WHERE s.tenant_id = h.tenant_id AND s.name = 'hubspot_access_token')))
+      FROM artery.v_contact_fetch_health h
+      LEFT JOIN artery.tenant t ON t.tenant_id = h.tenant_id
+$$;
+COMMENT ON FUNCTION artery.health_contacts() IS
+'Part of health(): deals whose contacts are to be read from HubSpot: queued, due, active, failed, and since when the oldest is due.';
+
 CREATE OR REPLACE FUNCTION artery.health()
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -187,9 +206,11 @@ DECLARE
     v_job_worker jsonb := artery.health_job_worker();
     v_changes  jsonb := artery.health_changes();
     v_jobs     jsonb := artery.health_jobs();
+    v_contacts jsonb := artery.health_contacts();
     v_accounts jsonb := artery.health_accounts();
     v_throttles jsonb := artery.health_throttles();
-    v_oldest   timestamptz := least((v_changes ->> 'oldest_due_at')::timestamptz, (v_jobs ->> 'oldest_due_at')::timestamptz);
+    v_oldest   timestamptz := least((v_changes ->> 'oldest_due_at')::timestamptz, (v_jobs ->> 'oldest_due_at')::timestamptz,
+                                 (v_contacts ->> 'oldest_due_at')::timestamptz);
     v_down     text[];
     v_problems text[];
 BEGIN
@@ -227,6 +248,7 @@ BEGIN
         'changes', v_changes,
         'blocked_changes', v_changes -> 'blocked',
         'jobs', v_jobs,
+        'contacts', v_contacts,
         'accounts', v_accounts,
         'throttles', v_throttles,
         'attribution', artery.health_attribution(),

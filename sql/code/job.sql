@@ -9,7 +9,7 @@ RETURNS void
 LANGUAGE C VOLATILE
 AS 'MODULE_PATHNAME', 'artery_wake_worker';
 COMMENT ON FUNCTION artery.wake_worker() IS
-'Wake this database''s worker, which delivers and syncs, when the transaction commits; nothing happens if it rolls back.';
+'Wake this database''s worker, which delivers, syncs and reads contacts, when the transaction commits; nothing happens if it rolls back.';
 
 CREATE OR REPLACE FUNCTION artery.wake_jobs()
 RETURNS void

@@ -21,6 +21,7 @@ AS $$
     -- Later than the clicks, so that none that is still there can come in again.
     ('click_key', 'artery.retention_clicks', 'click_timestamp', 'x.click_timestamp < $1 - interval ''14 days'''),
     ('contact_evidence', 'artery.retention_evidence', 'seen_at', NULL),
+    ('contact_fetch', 'artery.retention_job_history', 'settled_at', 'x.state = ''done'''),
     ('job_execution_history', 'artery.retention_job_history', 'finished_at', NULL),
     ('late_click', 'artery.retention_clicks', 'tracked_since', NULL),
     ('webhook_event', 'artery.retention_webhook_events', 'received_at',

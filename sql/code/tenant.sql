@@ -13,6 +13,10 @@ CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ar
 CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON artery.tenant_role
     FOR EACH STATEMENT EXECUTE FUNCTION artery.tenant_changed();
 
+-- Sessions know whether a tenant has a token, never which.
+CREATE TRIGGER tenant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON artery.tenant_secret
+    FOR EACH STATEMENT EXECUTE FUNCTION artery.tenant_changed();
+
 CREATE OR REPLACE FUNCTION artery.tenant_deleted()
 RETURNS trigger
 LANGUAGE plpgsql

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "capture/contact_request.h"
 #include "capture/deal.h"
 #include "capture/identity.h"
 #include "capture/privacy.h"
@@ -135,7 +136,7 @@ static ChainEvent *find_duplicate(const Chain *chain, const DealMove *move);
 static ChainEvent *place_event(Chain *chain, const DealMove *move);
 static void fold_chain(Chain *chain, ChainState *state);
 static void store_chain(const Chain *chain, const ChainState *state, const ArteryTenant *tenant, const DealMove *move);
-static void attribute(const char *tenant_id, const char *deal_id, DealRow *deal);
+static void attribute(const ArteryTenant *tenant, const char *deal_id, DealRow *deal);
 static bool is_high_value(const TenantSettings *settings, const ChainEvent *event);
 static Jsonb *build_answer(const char *status, const char *deal_id, const ChainEvent *event, const DealRow *deal);
 
@@ -168,7 +169,7 @@ artery_deal_record(const ArteryTenant *tenant, const DealMove *move, TimestampTz
 	fold_chain(&chain, &state);
 	store_chain(&chain, &state, tenant, move);
 	if (state.stage != NULL && !is_attributed(&deal))
-		attribute(tenant->tenant_id, move->deal_id, &deal);
+		attribute(tenant, move->deal_id, &deal);
 	result->high_value = is_high_value(&tenant->settings, event);
 	result->answer = build_answer("processed", move->deal_id, event, &deal);
 }
@@ -195,7 +196,7 @@ artery_deal_set_contact(const ArteryTenant *tenant, const char *deal_id, const c
 	values[4] = TimestampTzGetDatum(artery_clock_now());
 	(void) artery_execute(&update_contact, values, NULL, false, 0);
 	if (deal.has_stage && !removed && !is_attributed(&deal))
-		attribute(tenant->tenant_id, deal_id, &deal);
+		attribute(tenant, deal_id, &deal);
 }
 
 void
@@ -536,16 +537,18 @@ store_chain(const Chain *chain, const ChainState *state, const ArteryTenant *ten
 	(void) artery_execute(&update_deal, values, nulls, false, 0);
 }
 
-/* Have the deal attributed with the evidence there is, and read what came of it. */
+/* Have the deal attributed with the evidence there is, and read what came of it; if nothing did, ask HubSpot for more. */
 static void
-attribute(const char *tenant_id, const char *deal_id, DealRow *deal)
+attribute(const ArteryTenant *tenant, const char *deal_id, DealRow *deal)
 {
 	Datum		values[2];
 
-	values[0] = CStringGetTextDatum(tenant_id);
+	values[0] = CStringGetTextDatum(tenant->tenant_id);
 	values[1] = CStringGetTextDatum(deal_id);
 	(void) artery_execute(&attribute_deal, values, NULL, false, 0);
 	(void) lock_row(values, deal);
+	if (!is_attributed(deal))
+		artery_contact_request(tenant, deal_id);
 }
 
 /* More than high_value, at a confidence of at least high_value_confidence. */

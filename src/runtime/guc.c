@@ -64,6 +64,22 @@ check_api_version(char **newval, void **extra, GucSource source)
 	return false;
 }
 
+/* a year and a month of HubSpot's dated versions */
+static bool
+check_hubspot_version(char **newval, void **extra, GucSource source)
+{
+	const char *version = *newval;
+	int			i;
+
+	for (i = 0; version[i] != '\0' && i < 8; i++)
+		if (i == 4 ? version[i] != '-' : !isdigit((unsigned char) version[i]))
+			break;
+	if (i == 7 && version[i] == '\0')
+		return true;
+	GUC_check_errdetail("A version looks like 2026-03.");
+	return false;
+}
+
 static bool
 check_databases(char **newval, void **extra, GucSource source)
 {
@@ -96,6 +112,9 @@ define_http_settings(void)
 	DefineCustomIntVariable("artery.http_timeout", "Longest time of one request.", NULL,
 							&artery_settings.http_timeout, 30000, 1, 3600000, PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("artery.hubspot_api_version", "Version of the HubSpot API, such as 2026-03.", NULL,
+							   &artery_settings.hubspot_api_version, "2026-03", PGC_SIGHUP, 0,
+							   check_hubspot_version, NULL, NULL);
 	DefineCustomStringVariable("artery.hubspot_base_url", "Address of the HubSpot API.", NULL,
 							   &artery_settings.hubspot_base_url, "https://api.hubapi.com", PGC_SIGHUP, 0,
 							   check_base_url, NULL, NULL);

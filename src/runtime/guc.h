@@ -16,6 +16,7 @@ typedef struct ArterySettings
 	int			http_connect_timeout;	/* ms */
 	int			http_max_in_flight; /* requests at once per worker */
 	int			http_timeout;	/* ms, a whole request */
+	char	   *hubspot_api_version;
 	char	   *hubspot_base_url;
 	char	   *meta_api_version;
 	char	   *meta_base_url;

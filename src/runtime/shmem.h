@@ -22,7 +22,7 @@
 
 typedef enum ArteryWork
 {
-	ARTERY_DELIVERY,			/* changes and syncs: whatever asks Meta */
+	ARTERY_DELIVERY,			/* changes, syncs, contacts: whatever asks Meta or HubSpot */
 	ARTERY_JOBS					/* jobs, learning, retention */
 } ArteryWork;
 

@@ -70,6 +70,8 @@ static Duty duties[] = {
 	{"delivery", ARTERY_DELIVERY, artery_delivery_duty, true, 0, 0},
 	{"claiming syncs", ARTERY_DELIVERY, artery_sync_claim_duty, false, 0, 0},
 	{"sync", ARTERY_DELIVERY, artery_sync_duty, true, 0, 0},
+	{"claiming contacts", ARTERY_DELIVERY, artery_contact_claim_duty, false, 0, 0},
+	{"contacts", ARTERY_DELIVERY, artery_contact_fetch_duty, true, 0, 0},
 	{"jobs", ARTERY_JOBS, artery_job_duty, false, 0, 0},
 	{"calibration", ARTERY_JOBS, artery_calibration_duty, false, 0, 0},
 	{"late clicks", ARTERY_JOBS, artery_late_click_duty, false, 0, 0},

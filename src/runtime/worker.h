@@ -19,6 +19,8 @@ typedef TimestampTz (*WorkerDuty) (void);
 
 extern TimestampTz artery_delivery_duty(void);	/* deliver/executor.c */
 extern TimestampTz artery_job_duty(void);	/* job/job_runner.c */
+extern TimestampTz artery_contact_claim_duty(void);	/* deliver/contact_fetch.c */
+extern TimestampTz artery_contact_fetch_duty(void);	/* deliver/contact_fetch.c */
 extern TimestampTz artery_sync_claim_duty(void);	/* deliver/sync.c */
 extern TimestampTz artery_calibration_duty(void);	/* attribute/calibration_duty.c */
 extern TimestampTz artery_late_click_duty(void);	/* attribute/late_click_duty.c */

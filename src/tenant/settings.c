@@ -88,6 +88,8 @@ static const SettingDefinition definitions[] = {
 	"raise no budget of an ad set in Meta's learning phase; allocations hold it"},
 	{"hubspot_allow_v1", SETTING_BOOLEAN, "false", 0, 0, NULL, NULL, FIELD(hubspot_allow_v1),
 	"accept HubSpot signatures v1 and v2, which can be replayed"},
+	{"hubspot_click_id_property", SETTING_TEXT, "\"artery_click_id\"", 0, 0, NULL, NULL, FIELD(hubspot_click_id_property),
+	"property of HubSpot's contacts that holds the click_id, filled by a hidden field of the form"},
 	{"hubspot_portal_ids", SETTING_IDS, "[]", 1, 9e15, NULL, NULL, NO_FIELD,
 	"HubSpot portals of the tenant"},
 	{"hubspot_webhook_url", SETTING_TEXT, NULL, 0, 0, NULL, NULL, FIELD(hubspot_webhook_url),
@@ -421,6 +423,11 @@ check_text(const SettingDefinition *definition, JsonbValue *value)
 	{
 		if (pg_tzset(text) == NULL)
 			refuse(definition, "It must be a time zone name such as America/New_York.");
+	}
+	else if (strcmp(definition->name, "hubspot_click_id_property") == 0)
+	{
+		if (strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(text) || strlen(text) > 100)
+			refuse(definition, "It must be the internal name: at most 100 small letters, digits and underscores.");
 	}
 	else if (strcmp(definition->name, "hubspot_webhook_url") == 0)
 	{

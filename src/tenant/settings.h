@@ -41,6 +41,7 @@ typedef struct TenantSettings
 	double		high_value_confidence;
 	bool		hold_while_learning;
 	bool		hubspot_allow_v1;
+	char	   *hubspot_click_id_property;
 	char	   *hubspot_webhook_url;	/* NULL when not set */
 	double		id_window_days; /* layer 1; NULL in SQL means click_window_days */
 	int			jitter_ms_max;

@@ -69,7 +69,10 @@ static ArteryStatement select_tenant = {
 	"       'artery.tenant'::pg_catalog.regclass::pg_catalog.oid, "
 	"       'artery.synthetic_revenue_config'::pg_catalog.regclass::pg_catalog.oid, "
 	"       'artery.tenant_role'::pg_catalog.regclass::pg_catalog.oid, "
-	"       'artery.tenant_salt'::pg_catalog.regclass::pg_catalog.oid, s.salt "
+	"       'artery.tenant_salt'::pg_catalog.regclass::pg_catalog.oid, "
+	"       'artery.tenant_secret'::pg_catalog.regclass::pg_catalog.oid, s.salt, "
+	"       EXISTS (SELECT FROM artery.tenant_secret h "
+	"                WHERE h.tenant_id = t.tenant_id AND h.name = 'hubspot_access_token') "
 	"  FROM artery.tenant t "
 	"  LEFT JOIN artery.tenant_salt s ON s.tenant_id = t.tenant_id "
 	"  LEFT JOIN artery.tenant_template p ON p.template = t.template "
@@ -197,11 +200,12 @@ load_tenant(const char *tenant_id, MemoryContext context)
 			stage_values[i] = isnull ? NULL : DatumGetJsonbP(stages);
 		}
 		artery_stages_build(tenant, stage_values[0], stage_values[1]);
-		salt = artery_field(0, 9, &isnull);
+		salt = artery_field(0, 10, &isnull);
 		if (!isnull)
 			memcpy(tenant->salt, VARDATA_ANY(DatumGetByteaPP(salt)), TENANT_SALT_BYTES);
+		tenant->has_hubspot_token = artery_field_bool(0, 11);
 		MemoryContextSwitchTo(before);
-		for (i = 5; i <= 8; i++)
+		for (i = 5; i <= 9; i++)
 			watch(DatumGetObjectId(artery_field(0, i, &isnull)));
 	}
 	PopActiveSnapshot();

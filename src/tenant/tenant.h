@@ -29,6 +29,7 @@ typedef struct ArteryTenant
 	char	   *template;		/* NULL for none */
 	TenantSettings settings;
 	unsigned char salt[TENANT_SALT_BYTES];	/* mixed into keys of visitors; zeros where there is none */
+	bool		has_hubspot_token;	/* contacts of deals can be read from HubSpot */
 	int			nstages;
 	ArteryStage *stages;		/* by value, then name */
 } ArteryTenant;

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A fake of Meta's Graph API, in memory, for tests and the demo. See README.md."""
+"""A fake of Meta's Graph API, and of HubSpot's, in memory, for tests and the demo. See README.md."""
 
 import argparse
 import asyncio
@@ -10,6 +10,7 @@ import sys
 
 from aiohttp import web
 
+from hubspot import Hubspot
 from insights import Insights
 from graph_model import UPGRADED_VERSIONS, Graph, GraphError
 
@@ -36,6 +37,7 @@ class Api:
     def __init__(self):
         self.graph = Graph()
         self.insights = Insights(self.graph)
+        self.hubspot = Hubspot(self.graph.now)
         self.paging_as_new()
         self.faults = []
         self.log = []
@@ -49,7 +51,9 @@ class Api:
     # the Graph API
 
     async def handle(self, request):
-        params = {**request.query, **(await request.post() if request.method == "POST" else {})}
+        form = request.content_type == "application/x-www-form-urlencoded"
+        params = {**request.query, **(await request.post() if request.method == "POST" and form else {})}
+        request["text"] = "" if form else await request.text()
         entry = {"n": len(self.log) + 1, "at": self.graph.now(), "method": request.method, "path": request.path,
                  "params": {name: value for name, value in params.items() if name not in ("access_token", "input_token")},
                  "token_in_url": "access_token" in request.query,
@@ -121,6 +125,9 @@ class Api:
 
     def work(self, request, params):
         """Do what is asked; returns status, body and headers."""
+        if request.path.startswith("/crm/"):
+            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            return self.hubspot.work(request.method, request.path, token, request["text"])
         try:
             version, *path = request.path.strip("/").split("/")
             self.graph.check_version(version)
@@ -253,9 +260,9 @@ class Api:
         return web.json_response({"rows": len(self.graph.insights)})
 
     async def configure(self, request):
-        """what the graph, Insights and the pages have as settings; see README.md"""
+        """what the graph, Insights, HubSpot and the pages have as settings; see README.md"""
         for name, value in (await request.json()).items():
-            for owner in (self.graph, self.insights, self):
+            for owner in (self.graph, self.insights, self.hubspot, self):
                 if hasattr(owner, name):
                     setattr(owner, name, value)
                     break
@@ -266,6 +273,7 @@ class Api:
     async def reset(self, request):
         self.graph.reset()
         self.insights.reset()
+        self.hubspot.reset()
         self.paging_as_new()
         self.faults = []
         self.log = []

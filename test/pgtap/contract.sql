@@ -39,6 +39,7 @@ INSERT INTO contract VALUES
 ('record_stage', 'tenant_id deal_id stage', 'occurred_at deal_value crm_contact_id event_id', NULL),
 ('record_stages', 'tenant_id stages', '', NULL),
 ('erase_contact', 'tenant_id', 'crm_contact_id email_hash crm_deal_id click_id', NULL),
+('fetch_contacts', 'tenant_id', 'deal_id since', NULL),
 ('identify', 'tenant_id', 'crm_contact_id email_hash crm_deal_id click_id fbclid fingerprint_hash ip_address user_agent seen_at', NULL),
 -- decision
 ('ctr_weight', 'age_hours', '', NULL),
@@ -123,7 +124,7 @@ SELECT has_view('artery', v, 'view ' || v) FROM unnest(ARRAY[
     'v_tenant_settings', 'v_stage_values', 'v_synthetic_revenue_summary', 'v_attribution_recovery_rate', 'v_active_clicks',
     'v_unattributed_conversions', 'v_ad_credit', 'v_attribution_calibration', 'v_conversion_attribution_summary', 'v_clicks_without_ad', 'v_click_partitions', 'v_recent_budget_changes',
     'v_campaign_activity_summary', 'v_safety_check_failures', 'v_pending_changes', 'v_job_queue_health', 'v_failed_jobs',
-    'v_rate_limit_status', 'v_job_performance_by_tenant']::name[]) v;
+    'v_rate_limit_status', 'v_job_performance_by_tenant', 'v_contact_fetches', 'v_contact_fetch_health']::name[]) v;
 
 -- Columns of the two tables that are written by INSERT and COPY.
 SELECT is_empty(format($$

@@ -36,7 +36,7 @@ SELECT is_empty($$
     SELECT oid::regprocedure FROM functions WHERE prokind <> 'a' AND language <> ALL (ARRAY['c', 'sql', 'plpgsql']) $$,
     'functions other than aggregates are in C, SQL or PL/pgSQL');
 SELECT set_eq($$ SELECT name FROM functions WHERE prosecdef $$, ARRAY[
-    'add_tenant', 'configure_tenant', 'grant_tenant', 'revoke_tenant', 'set_stage_values', 'synthetic_revenue_config_check',
+    'add_tenant', 'configure_tenant', 'grant_tenant', 'revoke_tenant', 'fetch_contacts', 'set_stage_values', 'synthetic_revenue_config_check',
     'expire_clicks', 'make_click_partitions', 'reattribute', 'explain_attribution', 'fold_attribution_state', 'rebuild_attribution_state', 'ad_roas', 'register_ad', 'observe_budget', 'record_ad_day', 'record_ad_days',
     'record_feedback', 'record_dna', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'explain_recommendation', 'replay_allocation', 'replay_recommendation', 'run_scheduled_allocation',
     'schedule_allocation', 'unschedule_allocation', 'schedule_sql', 'queue_ad_change', 'approve_ad_change',
@@ -138,7 +138,7 @@ RESET ROLE;
 SELECT set_eq($$
     SELECT c.relname::text FROM pg_class c, aclexplode(c.relacl) a
      WHERE c.relnamespace = 'artery'::regnamespace AND a.grantee = 'pg_monitor'::regrole $$,
-    ARRAY['v_job_queue_health', 'v_failed_jobs', 'v_rate_limit_status', 'v_job_performance_by_tenant',
+    ARRAY['v_job_queue_health', 'v_failed_jobs', 'v_rate_limit_status', 'v_job_performance_by_tenant', 'v_contact_fetch_health',
           'v_attribution_recovery_rate', 'v_campaign_activity_summary', 'v_pending_changes', 'v_failed_changes', 'v_recent_budget_changes',
           'v_safety_check_failures'],
     'pg_monitor reads health views and nothing else');

@@ -229,3 +229,13 @@ RESET ROLE;
 DELETE FROM artery.tenant_role WHERE role_name = 'hook_role';
 DROP OWNED BY hook_role;
 DROP ROLE hook_role;
+
+-- Where a token is set, a deal without an ad is noted for the worker, which reads its contacts; again when a contact is told.
+SELECT artery.set_secret('hook_a', 'hubspot_access_token', 'pat-of-hook-a');
+SELECT pg_temp.send(pg_temp.event(101, 7001, 'appointmentscheduled', 600, 7001)) ->> 'status' AS status;
+SELECT deal_id, state, outcome FROM artery.v_contact_fetches WHERE tenant_id = 'hook_a';
+UPDATE artery.contact_fetch SET state = 'done', outcome = 'nothing' WHERE tenant_id = 'hook_a';
+SELECT pg_temp.send('{"eventId": 7002, "portalId": 101, "occurredAt": 1749549720000, "subscriptionType": "deal.associationChange",
+    "associationType": "DEAL_TO_CONTACT", "fromObjectId": 7001, "toObjectId": 555, "associationRemoved": false}') ->> 'status' AS status;
+SELECT deal_id, state, outcome FROM artery.v_contact_fetches WHERE tenant_id = 'hook_a';
+SELECT artery.set_secret('hook_a', 'hubspot_access_token', NULL);

@@ -30,6 +30,7 @@ shared_preload_libraries = 'artery'
 artery.databases = 'postgres'
 artery.allow_loopback_http = on
 artery.meta_base_url = '$base'
+artery.hubspot_base_url = '$base'
 artery.http_timeout = 60s
 artery.sync_interval = 0
 log_statement = none
