@@ -95,18 +95,21 @@ static ArteryStatement insert_evidence = {
 
 /*
  * A deal whose row somebody else has locked is being attributed there, and
- * finds the evidence because of the advisory lock.
+ * finds the evidence because of the advisory lock. Deals are looked up one by one,
+ * in the order of their ids; '' keeps the index of unattributed deals out of it, which
+ * for a plan made while there are few is as good as the key.
  */
 static ArteryStatement attribute_deals = {
 	"SELECT artery.attribute_deal(d.tenant_id, d.deal_id) "
-	"  FROM (SELECT l.tenant_id, l.deal_id FROM artery.deal l "
-	"         WHERE l.tenant_id = $1 AND l.attribution_method = 'unattributed' AND l.deal_id = ANY (ARRAY( "
-	"               SELECT $2 "
-	"               UNION SELECT x.deal_id FROM artery.deal x WHERE x.tenant_id = $1 AND x.crm_contact_id = $3 "
-	"               UNION SELECT x.deal_id FROM artery.contact_evidence e "
-	"                       JOIN artery.deal x ON x.tenant_id = $1 AND x.crm_contact_id = e.crm_contact_id "
-	"                      WHERE e.tenant_id = $1 AND e.email_hash = $4)) "
-	"         ORDER BY l.deal_id FOR NO KEY UPDATE SKIP LOCKED) d",
+	"  FROM (SELECT $2 AS deal_id "
+	"        UNION SELECT x.deal_id FROM artery.deal x WHERE x.tenant_id = $1 AND x.crm_contact_id = $3 "
+	"        UNION SELECT x.deal_id FROM artery.contact_evidence e "
+	"                JOIN artery.deal x ON x.tenant_id = $1 AND x.crm_contact_id = e.crm_contact_id "
+	"               WHERE e.tenant_id = $1 AND e.email_hash = $4 "
+	"        ORDER BY deal_id) k "
+	" CROSS JOIN LATERAL (SELECT l.tenant_id, l.deal_id FROM artery.deal l "
+	"         WHERE l.tenant_id = $1 AND l.deal_id = k.deal_id AND l.attribution_method || '' = 'unattributed' "
+	"           FOR NO KEY UPDATE SKIP LOCKED) d",
 	4, {TEXTOID, TEXTOID, TEXTOID, TEXTOID}, NULL
 };
 
