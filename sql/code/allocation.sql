@@ -305,7 +305,7 @@ COMMENT ON FUNCTION artery.adopt_ads(text) IS
 
 CREATE OR REPLACE FUNCTION artery.allocation_inputs(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT inputs jsonb, OUT held text)
+    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT inputs jsonb, OUT held text, OUT least_budget numeric)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -320,6 +320,7 @@ DECLARE
     v_minimum  numeric := v_settings ->> 'min_budget';
     v_maximum  numeric := v_settings ->> 'max_budget';
     v_step     numeric := v_settings ->> 'max_step_percent';
+    v_least    numeric := artery.account_least(tenant_id, v_settings);
     v_most     constant bigint := 1e15;
 BEGIN
     RETURN QUERY
@@ -354,7 +355,9 @@ BEGIN
                'budget_owner_id', f.budget_owner_id, 'exploration', CASE WHEN v_explore > 0 AND f.is_new THEN v_explore END,
                -- the bounds are the owner's
                'min_budget', b.low, 'max_budget', b.high),
-           k.held
+           k.held,
+           CASE WHEN k.budget_owner_id IS NOT NULL THEN k.least_budget
+                WHEN f.budget_owner_id IS NOT NULL AND v_least > coalesce(v_minimum, 0) THEN trim_scale(v_least) END
       FROM facts f
       LEFT JOIN artery.owner_bounds(allocation_inputs.tenant_id, v_settings) k ON k.budget_owner_id = f.budget_owner_id
       LEFT JOIN LATERAL (
@@ -363,7 +366,8 @@ BEGIN
                                THEN least(ceil(l.low * v_unit) / v_unit, floor(l.high * v_unit) / v_unit) END AS low,
                 floor(l.high * v_unit) / v_unit AS high,
                 ceil(l.budget * l.down * v_unit) / v_unit AS least, floor(l.budget * l.up * v_unit) / v_unit AS most
-           FROM (SELECT coalesce(f.owner_budget, f.owner_pace) AS budget, coalesce(k.min_budget, v_minimum) AS low,
+           FROM (SELECT coalesce(f.owner_budget, f.owner_pace) AS budget,
+                        CASE WHEN k.budget_owner_id IS NOT NULL THEN k.min_budget ELSE greatest(v_minimum, v_least) END AS low,
                         coalesce(k.max_budget, v_maximum) AS high, 1 + coalesce(k.max_step_percent::numeric, v_step) / 100 AS up,
                         CASE WHEN coalesce(k.max_step_percent::numeric, v_step) IS NOT NULL
                              THEN greatest(1 - coalesce(k.max_step_percent::numeric, v_step) / 100, 0) END AS down
@@ -382,7 +386,7 @@ COMMENT ON FUNCTION artery.allocation_inputs(text, timestamptz, text) IS
 
 CREATE OR REPLACE FUNCTION artery.decision_inputs(
     tenant_id text, as_of timestamptz, model text, direct boolean, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT held text, OUT inputs jsonb)
+    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT held text, OUT least_budget numeric, OUT inputs jsonb)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -392,7 +396,7 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
     RETURN QUERY
-    SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held,
+    SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held, i.least_budget,
            artery.join_objects(artery.join_objects(i.inputs, f.inputs), CASE WHEN o.other > 0
                -- value that no deal accounts for, told or of single conversions, counts as so many wins
                THEN jsonb_build_object('other_wins', least(o.other / (f.inputs -> 'won_value')::numeric, 1e15)) END)
@@ -436,6 +440,7 @@ DECLARE
     v_seed     bigint;
     v_run_id   bigint;
     v_proposed integer := 0;
+    v_comes_to numeric;
     v_mode     text := 'propose';
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
@@ -447,6 +452,8 @@ BEGIN
             USING ERRCODE = '22023', HINT = 'Give total_budget, or set daily_budget with artery.configure_tenant().';
     END IF;
     PERFORM artery.check_amount(v_total, 'total_budget');
+    -- what is split is never more than the total
+    v_total := least(v_total, trunc(v_total, artery.currency_digits(v_settings ->> 'currency')));
     IF NOT artery.lock_allocation(tenant_id) THEN
         RAISE NOTICE 'an allocation of tenant "%" is already running', tenant_id;
         RETURN;
@@ -468,10 +475,10 @@ BEGIN
         v_mode := 'shadow';
         PERFORM artery.shadow_allocation(tenant_id, v_run_id);
     ELSE
-        v_proposed := artery.propose_allocation(tenant_id, v_run_id);
+        SELECT p.proposed, p.proposed_total INTO v_proposed, v_comes_to FROM artery.propose_allocation(tenant_id, v_run_id) p;
     END IF;
     UPDATE artery.allocation_run r
-       SET mode = v_mode, proposed = v_proposed, duration_ms = extract(epoch FROM clock_timestamp() - v_started) * 1000
+       SET mode = v_mode, proposed = v_proposed, proposed_total = v_comes_to, duration_ms = extract(epoch FROM clock_timestamp() - v_started) * 1000
      WHERE r.tenant_id = allocate_budget.tenant_id AND r.run_id = v_run_id;
 
     RETURN QUERY
@@ -526,10 +533,11 @@ BEGIN
     SELECT store_allocation.tenant_id, v_run_id, i.ad_id, i.budget_owner_id, d.current_budget, d.recommended_budget,
            d.change_percentage, d.confidence,
            CASE WHEN v_direct THEN replace(d.reason, 'Pipeline ROAS', 'Cash ROAS') ELSE d.reason END
-           || coalesce(' It is held: ' || i.held || '.', '')
+           || CASE WHEN i.held IS NOT NULL THEN ' It is held: ' || i.held || '.'
+                   WHEN i.least_budget IS NOT NULL AND d.metrics ->> 'bounded_by' = 'min_budget' THEN ' Meta takes no less.' ELSE '' END
            || CASE WHEN i.budget_owner_id IS NULL THEN ' Not proposed: the owner of its budget is not known.'
                    WHEN i.campaign_id IS NULL THEN ' Not proposed: its campaign is not known.' ELSE '' END,
-           i.inputs, artery.join_objects(d.metrics, artery.make_object('run_id', v_run_id, 'held', i.held,
+           i.inputs, artery.join_objects(d.metrics, artery.make_object('run_id', v_run_id, 'held', i.held, 'least_budget', i.least_budget,
                                                                        'decision', j.decision, 'decision_reason', j.reason))
       FROM inputs i JOIN decided d ON d.ad_id = i.ad_id
      CROSS JOIN LATERAL artery.judge_ad((i.inputs -> 'spend')::numeric,
