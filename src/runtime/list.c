@@ -86,7 +86,8 @@ static void
 make_room(ObjectList *list, Size size, MemoryContext memory)
 {
 	MemoryContext before = MemoryContextSwitchTo(memory);
-	Size		room = Max(2 * list->room, size);
+	/* what is not written yet costs nothing but addresses, so it is seldom copied */
+	Size		room = Max((list->room < HUGE_LEAST ? 32 : 4) * list->room, size);
 	ArrayType  *array;
 
 	if (size > MaxAllocSize)
