@@ -64,12 +64,12 @@ CREATE OR REPLACE FUNCTION artery.select_budget_units(
     ad_states jsonb[], total_budget numeric, creative_dna_scores jsonb, seed bigint, model text, max_change float8,
     digits integer,
     OUT ad_id text, OUT current_budget numeric, OUT recommended_budget numeric, OUT change_percentage float8,
-    OUT confidence float8, OUT reason text, OUT metrics jsonb)
+    OUT confidence float8, OUT reason text, OUT metrics jsonb, OUT ad_state jsonb)
 RETURNS SETOF record
-LANGUAGE C VOLATILE PARALLEL SAFE ROWS 20
+LANGUAGE C VOLATILE PARALLEL SAFE ROWS 5000
 AS 'MODULE_PATHNAME', 'artery_select_budget';
 COMMENT ON FUNCTION artery.select_budget_units(jsonb[], numeric, jsonb, bigint, text, float8, integer) IS
-'The same for states in an array, which takes less to make of thousands of them.';
+'The same for states in an array, which takes less to make of thousands of them; each row with the state it answers.';
 
 CREATE OR REPLACE FUNCTION artery.explain_budget(
     ad_state jsonb, wanted numeric, max_change float8 DEFAULT NULL,
@@ -283,8 +283,17 @@ AS $$
 BEGIN
     INSERT INTO artery.ad_state AS s (tenant_id, ad_id, campaign_id, adset_id, first_seen, updated_at)
     SELECT adopt_ads.tenant_id, v.ad_id, e.campaign_id, e.adset_id, coalesce(e.first_seen, artery.now()), artery.now()
-      FROM artery.ad_value(adopt_ads.tenant_id) v
-      LEFT JOIN artery.ad_state k ON k.tenant_id = adopt_ads.tenant_id AND k.ad_id = v.ad_id
+      -- those that artery.ad_value() tells of, without adding up what all others are worth
+      FROM (SELECT d.ad_id FROM artery.deal d
+              LEFT JOIN artery.ad_state k ON k.tenant_id = adopt_ads.tenant_id AND k.ad_id = d.ad_id
+             WHERE d.tenant_id = adopt_ads.tenant_id AND d.ad_id IS NOT NULL AND d.stage IS NOT NULL AND k.campaign_id IS NULL
+            UNION
+            SELECT c.ad_id FROM artery.conversion_tracking c
+              LEFT JOIN artery.ad_state k ON k.tenant_id = adopt_ads.tenant_id AND k.ad_id = c.ad_id
+             WHERE c.tenant_id = adopt_ads.tenant_id AND c.ad_id IS NOT NULL AND c.success AND k.campaign_id IS NULL
+               AND c.conversion_id NOT LIKE 'deal:%'
+               AND NOT EXISTS (SELECT FROM artery.deal d
+                                WHERE d.tenant_id = c.tenant_id AND d.deal_id = c.crm_deal_id AND d.stage IS NOT NULL)) v
       CROSS JOIN LATERAL (
           SELECT max(x.campaign_id) AS campaign_id, max(x.adset_id) AS adset_id, min(x.seen_at) AS first_seen
             FROM (SELECT d.campaign_id, d.adset_id, d.first_event_at AS seen_at FROM artery.deal d
@@ -292,7 +301,6 @@ BEGIN
                   UNION ALL
                   SELECT c.campaign_id, c.adset_id, c.conversion_timestamp FROM artery.conversion_tracking c
                    WHERE c.tenant_id = adopt_ads.tenant_id AND c.ad_id = v.ad_id) x) e
-     WHERE k.campaign_id IS NULL
      ORDER BY v.ad_id
     ON CONFLICT ON CONSTRAINT ad_state_pkey DO UPDATE
        SET campaign_id = excluded.campaign_id, adset_id = coalesce(s.adset_id, excluded.adset_id),
@@ -305,7 +313,7 @@ COMMENT ON FUNCTION artery.adopt_ads(text) IS
 
 CREATE OR REPLACE FUNCTION artery.allocation_inputs(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT inputs jsonb, OUT held text)
+    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT inputs jsonb)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -320,6 +328,7 @@ DECLARE
     v_minimum  numeric := v_settings ->> 'min_budget';
     v_maximum  numeric := v_settings ->> 'max_budget';
     v_step     numeric := v_settings ->> 'max_step_percent';
+    v_least    numeric := artery.account_least(tenant_id, v_settings);
     v_most     constant bigint := 1e15;
 BEGIN
     RETURN QUERY
@@ -353,8 +362,7 @@ BEGIN
                                       ELSE round(f.owner_budget / f.siblings, v_digits) END,
                'budget_owner_id', f.budget_owner_id, 'exploration', CASE WHEN v_explore > 0 AND f.is_new THEN v_explore END,
                -- the bounds are the owner's
-               'min_budget', b.low, 'max_budget', b.high),
-           k.held
+               'min_budget', b.low, 'max_budget', b.high)
       FROM facts f
       LEFT JOIN artery.owner_bounds(allocation_inputs.tenant_id, v_settings) k ON k.budget_owner_id = f.budget_owner_id
       LEFT JOIN LATERAL (
@@ -363,7 +371,8 @@ BEGIN
                                THEN least(ceil(l.low * v_unit) / v_unit, floor(l.high * v_unit) / v_unit) END AS low,
                 floor(l.high * v_unit) / v_unit AS high,
                 ceil(l.budget * l.down * v_unit) / v_unit AS least, floor(l.budget * l.up * v_unit) / v_unit AS most
-           FROM (SELECT coalesce(f.owner_budget, f.owner_pace) AS budget, coalesce(k.min_budget, v_minimum) AS low,
+           FROM (SELECT coalesce(f.owner_budget, f.owner_pace) AS budget,
+                        CASE WHEN k.budget_owner_id IS NOT NULL THEN k.min_budget ELSE greatest(v_minimum, v_least) END AS low,
                         coalesce(k.max_budget, v_maximum) AS high, 1 + coalesce(k.max_step_percent::numeric, v_step) / 100 AS up,
                         CASE WHEN coalesce(k.max_step_percent::numeric, v_step) IS NOT NULL
                              THEN greatest(1 - coalesce(k.max_step_percent::numeric, v_step) / 100, 0) END AS down
@@ -379,32 +388,6 @@ END
 $$;
 COMMENT ON FUNCTION artery.allocation_inputs(text, timestamptz, text) IS
 'The state of each ad as select_budget takes it, from the tables: what a run decides on. Ads that are paused or of a paused owner take no part.';
-
-CREATE OR REPLACE FUNCTION artery.decision_inputs(
-    tenant_id text, as_of timestamptz, model text, direct boolean, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT campaign_id text, OUT budget_owner_id text, OUT held text, OUT inputs jsonb)
-RETURNS SETOF record
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
-SET jit = off
--- a plan kept for any ad and for all of them would do for neither
-SET plan_cache_mode = force_custom_plan
-AS $$
-BEGIN
-    RETURN QUERY
-    SELECT i.ad_id, i.campaign_id, i.budget_owner_id, i.held,
-           artery.join_objects(artery.join_objects(i.inputs, f.inputs), CASE WHEN o.other > 0
-               -- value that no deal accounts for, told or of single conversions, counts as so many wins
-               THEN jsonb_build_object('other_wins', least(o.other / (f.inputs -> 'won_value')::numeric, 1e15)) END)
-      FROM artery.allocation_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) i
-      LEFT JOIN artery.funnel_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) f
-        ON decision_inputs.model = 'delayed' AND f.ad_id = i.ad_id
-     CROSS JOIN LATERAL (
-          SELECT (i.inputs -> 'pipeline_value')::numeric - CASE WHEN direct THEN f.deal_cash ELSE f.deal_value END AS other) o;
-END
-$$;
-COMMENT ON FUNCTION artery.decision_inputs(text, timestamptz, text, boolean, text) IS
-'The states of the ads as the model takes them: allocation_inputs, with those of the funnel and the value that no deal accounts for.';
 
 CREATE OR REPLACE FUNCTION artery.lock_allocation(tenant_id text)
 RETURNS boolean
@@ -436,6 +419,7 @@ DECLARE
     v_seed     bigint;
     v_run_id   bigint;
     v_proposed integer := 0;
+    v_comes_to numeric;
     v_mode     text := 'propose';
 BEGIN
     PERFORM artery.require_tenant(tenant_id);
@@ -447,6 +431,8 @@ BEGIN
             USING ERRCODE = '22023', HINT = 'Give total_budget, or set daily_budget with artery.configure_tenant().';
     END IF;
     PERFORM artery.check_amount(v_total, 'total_budget');
+    -- what is split is never more than the total
+    v_total := least(v_total, trunc(v_total, artery.currency_digits(v_settings ->> 'currency')));
     IF NOT artery.lock_allocation(tenant_id) THEN
         RAISE NOTICE 'an allocation of tenant "%" is already running', tenant_id;
         RETURN;
@@ -468,10 +454,10 @@ BEGIN
         v_mode := 'shadow';
         PERFORM artery.shadow_allocation(tenant_id, v_run_id);
     ELSE
-        v_proposed := artery.propose_allocation(tenant_id, v_run_id);
+        SELECT p.proposed, p.proposed_total INTO v_proposed, v_comes_to FROM artery.propose_allocation(tenant_id, v_run_id) p;
     END IF;
     UPDATE artery.allocation_run r
-       SET mode = v_mode, proposed = v_proposed, duration_ms = extract(epoch FROM clock_timestamp() - v_started) * 1000
+       SET mode = v_mode, proposed = v_proposed, proposed_total = v_comes_to, duration_ms = extract(epoch FROM clock_timestamp() - v_started) * 1000
      WHERE r.tenant_id = allocate_budget.tenant_id AND r.run_id = v_run_id;
 
     RETURN QUERY
@@ -496,8 +482,9 @@ CREATE OR REPLACE FUNCTION artery.store_allocation(
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
--- states and rows of thousands of ads, a few kilobytes each, pass through here more than once
+-- states and rows of thousands of ads, a few kilobytes each, pass through here: they must not be sorted
 SET work_mem = '64MB'
+SET enable_mergejoin = off
 -- a plan kept for any tenant expects a few ads
 SET plan_cache_mode = force_custom_plan
 AS $$
@@ -505,6 +492,7 @@ DECLARE
     v_digits integer := artery.currency_digits(settings ->> 'currency');
     v_direct boolean := settings ->> 'mode' = 'direct';
     v_model  text := artery.decision_model(tenant_id);
+    v_least  numeric := artery.account_least(tenant_id, settings);
     v_run_id bigint;
     v_ads    bigint;
 BEGIN
@@ -513,27 +501,35 @@ BEGIN
             store_allocation.total_budget, 0, store_allocation.settings, artery.now(), 0)
     RETURNING r.run_id INTO v_run_id;
 
-    WITH inputs AS MATERIALIZED (
-        SELECT i.* FROM artery.decision_inputs(store_allocation.tenant_id, store_allocation.as_of, v_model, v_direct) i
-    ), decided AS (
-        SELECT s.* FROM (SELECT array_agg(i.inputs ORDER BY i.ad_id) AS states FROM inputs i) a
-          CROSS JOIN LATERAL artery.select_budget_units(
-              a.states, store_allocation.total_budget, NULL, store_allocation.seed, v_model, NULL, v_digits) s
-         WHERE a.states IS NOT NULL
-    )
     INSERT INTO artery.budget_recommendation (tenant_id, run_id, ad_id, budget_owner_id, current_budget, recommended_budget,
                                               change_percentage, confidence, reason, inputs, metrics)
-    SELECT store_allocation.tenant_id, v_run_id, i.ad_id, i.budget_owner_id, d.current_budget, d.recommended_budget,
+    SELECT store_allocation.tenant_id, v_run_id, d.ad_id, d.owner_id, d.current_budget, d.recommended_budget,
            d.change_percentage, d.confidence,
            CASE WHEN v_direct THEN replace(d.reason, 'Pipeline ROAS', 'Cash ROAS') ELSE d.reason END
-           || coalesce(' It is held: ' || i.held || '.', '')
-           || CASE WHEN i.budget_owner_id IS NULL THEN ' Not proposed: the owner of its budget is not known.'
-                   WHEN i.campaign_id IS NULL THEN ' Not proposed: its campaign is not known.' ELSE '' END,
-           i.inputs, artery.join_objects(d.metrics, artery.make_object('run_id', v_run_id, 'held', i.held,
-                                                                       'decision', j.decision, 'decision_reason', j.reason))
-      FROM inputs i JOIN decided d ON d.ad_id = i.ad_id
-     CROSS JOIN LATERAL artery.judge_ad((i.inputs -> 'spend')::numeric,
-         (i.inputs -> 'pipeline_value')::float8 / greatest((i.inputs -> 'spend')::float8, 0.01), (i.inputs -> 'age_hours')::float8 / 24) j;
+           || CASE WHEN k.held IS NOT NULL THEN ' It is held: ' || k.held || '.'
+                   WHEN l.least_budget IS NOT NULL AND d.metrics ->> 'bounded_by' = 'min_budget' THEN ' Meta takes no less.' ELSE '' END
+           || CASE WHEN d.owner_id IS NULL THEN ' Not proposed: the owner of its budget is not known.'
+                   WHEN s.campaign_id IS NULL THEN ' Not proposed: its campaign is not known.' ELSE '' END,
+           d.ad_state, artery.join_objects(d.metrics, artery.make_object('run_id', v_run_id, 'held', k.held, 'least_budget', l.least_budget,
+                                                                         'decision', (v.judged).decision, 'decision_reason', (v.judged).reason))
+      FROM (SELECT b.*, b.ad_state ->> 'budget_owner_id' AS owner_id
+              -- in the order in which they come, that of their ids
+              FROM (SELECT artery.list_objects(i.inputs) AS states
+                      FROM artery.decision_inputs(store_allocation.tenant_id, store_allocation.as_of, v_model, v_direct) i) a
+             CROSS JOIN LATERAL artery.select_budget_units(
+                 a.states, store_allocation.total_budget, NULL, store_allocation.seed, v_model, NULL, v_digits) b
+             WHERE a.states IS NOT NULL) d
+      JOIN artery.ad_state s ON s.tenant_id = store_allocation.tenant_id AND s.ad_id = d.ad_id
+      LEFT JOIN artery.owner_bounds(store_allocation.tenant_id, store_allocation.settings) k ON k.budget_owner_id = d.owner_id
+     CROSS JOIN LATERAL (
+         -- of an owner that nothing is known of yet, that of the account
+         SELECT CASE WHEN k.budget_owner_id IS NOT NULL THEN k.least_budget
+                     WHEN d.owner_id IS NOT NULL AND v_least > coalesce((store_allocation.settings ->> 'min_budget')::numeric, 0)
+                     THEN trim_scale(v_least) END AS least_budget) l
+     CROSS JOIN LATERAL (
+         SELECT artery.judge_ad((d.ad_state -> 'spend')::numeric,
+                    (d.ad_state -> 'pipeline_value')::float8 / greatest((d.ad_state -> 'spend')::float8, 0.01),
+                    (d.ad_state -> 'age_hours')::float8 / 24) AS judged OFFSET 0) v;
     GET DIAGNOSTICS v_ads = ROW_COUNT;
     IF v_ads = 0 THEN
         DELETE FROM artery.allocation_run r WHERE r.tenant_id = store_allocation.tenant_id AND r.run_id = v_run_id;

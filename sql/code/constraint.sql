@@ -45,33 +45,57 @@ $$;
 COMMENT ON FUNCTION artery.constrain_owner(text, text, numeric, numeric, float8, boolean, text, text) IS
 'Bound the daily budget of an ad set or campaign, in place of the tenant''s min_budget, max_budget and max_step_percent; a bound of the tenant that contradicts one given here gives way. pinned keeps it as it is: counted in the total, never changed by an allocation. Replaces what was set before; with nothing given, the tenant''s settings hold again. Returns whether it has bounds of its own.';
 
+CREATE OR REPLACE FUNCTION artery.account_least(tenant_id text, settings jsonb)
+RETURNS numeric
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    -- the account read last, or the one that is set; nothing where it is in another currency
+    SELECT l.least FROM (
+        SELECT CASE WHEN a.currency = settings ->> 'currency' THEN a.min_daily_budget END AS least
+          FROM artery.ad_account a
+         WHERE a.tenant_id = account_least.tenant_id
+           AND a.account_id = coalesce(ltrim(settings ->> 'meta_ad_account_id', 'act_'), a.account_id)
+         ORDER BY a.synced_at DESC LIMIT 1) l
+$$;
+COMMENT ON FUNCTION artery.account_least(text, jsonb) IS
+'The least daily budget that Meta takes in the tenant''s ad account, as last read, in the tenant''s currency; NULL if not known.';
+
 CREATE OR REPLACE FUNCTION artery.owner_bounds(
     tenant_id text, settings jsonb,
-    OUT budget_owner_id text, OUT min_budget numeric, OUT max_budget numeric, OUT max_step_percent float8, OUT held text)
+    OUT budget_owner_id text, OUT min_budget numeric, OUT max_budget numeric, OUT max_step_percent float8, OUT held text,
+    OUT least_budget numeric)
 RETURNS SETOF record
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(o.budget_owner_id, k.budget_owner_id),
-           -- a bound of its own comes before the tenant's that contradicts it
-           CASE WHEN k.min_budget IS NULL AND (settings ->> 'min_budget')::numeric > k.max_budget THEN k.max_budget
-                ELSE coalesce(k.min_budget, (settings ->> 'min_budget')::numeric) END,
-           CASE WHEN k.max_budget IS NULL AND (settings ->> 'max_budget')::numeric < k.min_budget THEN k.min_budget
-                ELSE coalesce(k.max_budget, (settings ->> 'max_budget')::numeric) END,
-           coalesce(k.max_step_percent, (settings ->> 'max_step_percent')::float8),
-           CASE WHEN k.pinned THEN 'pinned' || coalesce(' by ' || k.set_by, '') || coalesce(': ' || k.note, '')
-                WHEN o.paused_at IS NOT NULL THEN format('its changes are paused by %s', o.paused_by)
-                WHEN c.paused_at IS NOT NULL THEN format('changes of its campaign are paused by %s', c.paused_by)
-                WHEN o.learning_status = 'LEARNING' AND (settings ->> 'hold_while_learning')::boolean
-                THEN 'it is in Meta''s learning phase' END
-      FROM (SELECT b.* FROM artery.budget_owner b WHERE b.tenant_id = owner_bounds.tenant_id) o
-      FULL JOIN (SELECT x.* FROM artery.owner_constraint x WHERE x.tenant_id = owner_bounds.tenant_id) k
-        ON k.budget_owner_id = o.budget_owner_id
-      LEFT JOIN artery.budget_owner c
-        ON c.tenant_id = owner_bounds.tenant_id AND c.budget_owner_id = o.campaign_id AND c.paused_at IS NOT NULL
+    SELECT b.budget_owner_id, greatest(b.low, b.least), b.high, b.step,
+           CASE WHEN b.held IS NOT NULL THEN b.held
+                WHEN b.high < b.least
+                THEN format('Meta takes no budget below %s, and it may have at most %s', trim_scale(b.least), trim_scale(b.high)) END,
+           CASE WHEN b.least > coalesce(b.low, 0) THEN trim_scale(b.least) END
+      FROM (SELECT coalesce(o.budget_owner_id, k.budget_owner_id) AS budget_owner_id,
+                   -- a bound of its own comes before the tenant's that contradicts it
+                   CASE WHEN k.min_budget IS NULL AND (settings ->> 'min_budget')::numeric > k.max_budget THEN k.max_budget
+                        ELSE coalesce(k.min_budget, (settings ->> 'min_budget')::numeric) END AS low,
+                   CASE WHEN k.max_budget IS NULL AND (settings ->> 'max_budget')::numeric < k.min_budget THEN k.min_budget
+                        ELSE coalesce(k.max_budget, (settings ->> 'max_budget')::numeric) END AS high,
+                   greatest(a.least, CASE WHEN coalesce(o.currency, settings ->> 'currency') = settings ->> 'currency' THEN o.minimum END) AS least,
+                   coalesce(k.max_step_percent, (settings ->> 'max_step_percent')::float8) AS step,
+                   CASE WHEN k.pinned THEN 'pinned' || coalesce(' by ' || k.set_by, '') || coalesce(': ' || k.note, '')
+                        WHEN o.paused_at IS NOT NULL THEN format('its changes are paused by %s', o.paused_by)
+                        WHEN c.paused_at IS NOT NULL THEN format('changes of its campaign are paused by %s', c.paused_by)
+                        WHEN o.learning_status = 'LEARNING' AND (settings ->> 'hold_while_learning')::boolean
+                        THEN 'it is in Meta''s learning phase' END AS held
+              FROM (SELECT b.* FROM artery.budget_owner b WHERE b.tenant_id = owner_bounds.tenant_id) o
+              FULL JOIN (SELECT x.* FROM artery.owner_constraint x WHERE x.tenant_id = owner_bounds.tenant_id) k
+                ON k.budget_owner_id = o.budget_owner_id
+              LEFT JOIN artery.budget_owner c
+                ON c.tenant_id = owner_bounds.tenant_id AND c.budget_owner_id = o.campaign_id AND c.paused_at IS NOT NULL
+             CROSS JOIN (SELECT artery.account_least(owner_bounds.tenant_id, settings) AS least OFFSET 0) a) b
 $$;
 COMMENT ON FUNCTION artery.owner_bounds(text, jsonb) IS
-'The bounds that hold for each known budget owner, its own or the tenant''s that do not contradict them, and why it is held at its budget, if it is.';
+'The bounds that hold for each known budget owner, its own or the tenant''s that do not contradict them, and never less than Meta takes (least_budget, where that is what counts), and why it is held at its budget, if it is.';
 
 CREATE OR REPLACE FUNCTION artery.settings_of_owner(tenant_id text, budget_owner_id text, settings jsonb)
 RETURNS jsonb
@@ -95,18 +119,27 @@ COMMENT ON FUNCTION artery.settings_of_owner(text, text, jsonb) IS 'The tenant''
 
 CREATE OR REPLACE VIEW artery.v_owner_constraints WITH (security_barrier) AS
 SELECT o.tenant_id, o.budget_owner_id, o.owner_type, o.campaign_id, o.budget,
-       CASE WHEN k.min_budget IS NULL AND (t.settings ->> 'min_budget')::numeric > k.max_budget THEN k.max_budget
-            ELSE coalesce(k.min_budget, (t.settings ->> 'min_budget')::numeric) END AS min_budget,
+       greatest(CASE WHEN k.min_budget IS NULL AND (t.settings ->> 'min_budget')::numeric > k.max_budget THEN k.max_budget
+                     ELSE coalesce(k.min_budget, (t.settings ->> 'min_budget')::numeric) END, m.least) AS min_budget,
        CASE WHEN k.max_budget IS NULL AND (t.settings ->> 'max_budget')::numeric < k.min_budget THEN k.min_budget
             ELSE coalesce(k.max_budget, (t.settings ->> 'max_budget')::numeric) END AS max_budget,
        coalesce(k.max_step_percent, (t.settings ->> 'max_step_percent')::float8) AS max_step_percent,
        coalesce(k.pinned, false) AS pinned, o.paused_at IS NOT NULL OR c.paused_at IS NOT NULL AS paused,
        coalesce(o.learning_status = 'LEARNING' AND coalesce((t.settings ->> 'hold_while_learning')::boolean, true), false) AS learning,
-       k.budget_owner_id IS NOT NULL AS is_own, k.set_by, k.note, k.updated_at
+       k.budget_owner_id IS NOT NULL AS is_own, k.set_by, k.note, k.updated_at, m.least AS least_budget
   FROM artery.budget_owner o
   JOIN artery.tenant t ON t.tenant_id = o.tenant_id
   LEFT JOIN artery.owner_constraint k ON k.tenant_id = o.tenant_id AND k.budget_owner_id = o.budget_owner_id
   LEFT JOIN artery.budget_owner c ON c.tenant_id = o.tenant_id AND c.budget_owner_id = o.campaign_id
+  -- as artery.account_least: a view's functions run with the rights of whoever looks
+  LEFT JOIN LATERAL (
+      SELECT a.currency, a.min_daily_budget FROM artery.ad_account a
+       WHERE a.tenant_id = o.tenant_id AND a.account_id = coalesce(ltrim(t.settings ->> 'meta_ad_account_id', 'act_'), a.account_id)
+       ORDER BY a.synced_at DESC LIMIT 1) a ON true
+ CROSS JOIN LATERAL (
+      SELECT greatest(CASE WHEN a.currency = u.currency THEN a.min_daily_budget END,
+                      CASE WHEN coalesce(o.currency, u.currency) = u.currency THEN o.minimum END) AS least
+        FROM (SELECT coalesce(t.settings ->> 'currency', 'USD') AS currency) u) m
  WHERE artery.tenant_visible(o.tenant_id);
 COMMENT ON VIEW artery.v_owner_constraints IS
-'What bounds the budget of each ad set and campaign in allocations: least, most and largest step (its own where is_own, else the tenant''s), and whether it is held at its budget, being pinned, paused, or in Meta''s learning phase.';
+'What bounds the budget of each ad set and campaign in allocations: least, most and largest step (its own where is_own, else the tenant''s; the least never below least_budget, which is what Meta takes), and whether it is held at its budget, being pinned, paused, or in Meta''s learning phase.';

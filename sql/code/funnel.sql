@@ -170,6 +170,38 @@ AS $$
 $$;
 COMMENT ON FUNCTION artery.deal_values(text, text) IS 'What the deals of each ad are worth at present, and what the won ones brought.';
 
+CREATE OR REPLACE FUNCTION artery.funnel_stages(tenant_id text, OUT names text[], OUT won_value numeric)
+RETURNS record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT array_agg(f.name ORDER BY f.place), max(f.value) INTO names, won_value
+      FROM (SELECT t.place, (array_agg(t.stage_name ORDER BY t.stage_value DESC, t.stage_name))[1] AS name,
+                   max(t.stage_value) AS value
+              FROM artery.tenant_funnel(funnel_stages.tenant_id) t GROUP BY t.place) f;
+    -- the model goes through at most so many stages
+    IF cardinality(names) > 16 OR won_value <= 0 THEN
+        names := NULL;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION artery.funnel_stages(text) IS
+'The stages of a tenant as the model `delayed` takes them, by their places, and the value of a won deal; no names where it has none of any value.';
+
+CREATE OR REPLACE FUNCTION artery.is_counted(tenant_id text, as_of timestamptz)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (
+        SELECT FROM artery.allocation_state s
+         WHERE s.tenant_id = is_counted.tenant_id AND s.counted_at = as_of
+           AND s.days_through = artery.account_day(is_counted.tenant_id, as_of) - 1
+           AND s.form = artery.allocation_form(is_counted.tenant_id))
+$$;
+COMMENT ON FUNCTION artery.is_counted(text, timestamptz) IS 'Whether the sums that are kept of a tenant''s ads and deals have been brought up to this moment.';
+
 CREATE OR REPLACE FUNCTION artery.funnel_inputs(
     tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
     OUT ad_id text, OUT inputs jsonb, OUT deal_value numeric, OUT deal_cash numeric)
@@ -183,20 +215,12 @@ DECLARE
     v_names text[];
     v_value numeric;
 BEGIN
-    SELECT array_agg(f.name ORDER BY f.place), max(f.value) INTO v_names, v_value
-      FROM (SELECT t.place, (array_agg(t.stage_name ORDER BY t.stage_value DESC, t.stage_name))[1] AS name,
-                   max(t.stage_value) AS value
-              FROM artery.tenant_funnel(funnel_inputs.tenant_id) t GROUP BY t.place) f;
-    -- the model goes through at most so many stages
-    IF v_names IS NULL OR cardinality(v_names) > 16 OR v_value <= 0 THEN
+    SELECT f.names, f.won_value INTO v_names, v_value FROM artery.funnel_stages(funnel_inputs.tenant_id) f;
+    IF v_names IS NULL THEN
         RETURN;
     END IF;
     -- from the sums that are kept, where they have been brought up to this moment; for a look at the past, from all facts
-    IF EXISTS (
-        SELECT FROM artery.allocation_state s
-         WHERE s.tenant_id = funnel_inputs.tenant_id AND s.counted_at = as_of
-           AND s.days_through = artery.account_day(funnel_inputs.tenant_id, as_of) - 1
-           AND s.form = artery.allocation_form(funnel_inputs.tenant_id)) THEN
+    IF artery.is_counted(tenant_id, as_of) THEN
         RETURN QUERY
         SELECT h.ad_id, h.inputs, coalesce(v.value, 0), coalesce(v.cash, 0)
           FROM artery.counted_inputs(funnel_inputs.tenant_id, funnel_inputs.as_of, v_names, v_value, only_ad) h
@@ -211,3 +235,51 @@ END
 $$;
 COMMENT ON FUNCTION artery.funnel_inputs(text, timestamptz, text) IS
 'What the model `delayed` adds to the state of each ad; no rows for a tenant without stages of any value. deal_value and deal_cash are what the funnel accounts for.';
+
+CREATE OR REPLACE FUNCTION artery.decision_inputs(
+    tenant_id text, as_of timestamptz, model text, direct boolean, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT inputs jsonb)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+-- a plan kept for any ad and for all of them would do for neither
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    v_names text[];
+    v_value numeric;
+BEGIN
+    IF model = 'delayed' THEN
+        SELECT f.names, f.won_value INTO v_names, v_value FROM artery.funnel_stages(decision_inputs.tenant_id) f;
+    END IF;
+    -- value that no deal accounts for, told or of single conversions, counts as so many wins
+    IF v_names IS NULL OR NOT artery.is_counted(tenant_id, as_of) THEN
+        RETURN QUERY
+        SELECT i.ad_id,
+               artery.join_objects(artery.join_objects(i.inputs, f.inputs), CASE WHEN o.other > 0
+                   THEN jsonb_build_object('other_wins', least(o.other / (f.inputs -> 'won_value')::numeric, 1e15)) END)
+          FROM artery.allocation_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) i
+          LEFT JOIN artery.funnel_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) f
+            ON v_names IS NOT NULL AND f.ad_id = i.ad_id
+         CROSS JOIN LATERAL (
+              SELECT (i.inputs -> 'pipeline_value')::numeric - CASE WHEN direct THEN f.deal_cash ELSE f.deal_value END AS other) o
+         ORDER BY i.ad_id;
+        RETURN;
+    END IF;
+    -- the same, with the states made where all is known of them: they are long, and each time they are handed on takes as long as making them
+    RETURN QUERY
+    SELECT i.ad_id,
+           artery.join_objects(
+               artery.join_objects(i.inputs, artery.funnel_state(v_names, v_value, c.exposure, c.age, c.clicks, c.places, c.sums, c.ages)),
+               CASE WHEN o.other > 0 THEN jsonb_build_object('other_wins', least(o.other / v_value, 1e15)) END)
+      FROM artery.allocation_inputs(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) i
+      JOIN artery.counted_sums(decision_inputs.tenant_id, decision_inputs.as_of, only_ad) c ON c.ad_id = i.ad_id
+      LEFT JOIN artery.deal_values(decision_inputs.tenant_id, only_ad) v ON v.ad_id = i.ad_id
+     CROSS JOIN LATERAL (
+          SELECT (i.inputs -> 'pipeline_value')::numeric - coalesce(CASE WHEN direct THEN v.cash ELSE v.value END, 0) AS other) o
+     ORDER BY i.ad_id;
+END
+$$;
+COMMENT ON FUNCTION artery.decision_inputs(text, timestamptz, text, boolean, text) IS
+'The states of the ads, in the order of their ids, as the model takes them: allocation_inputs, with those of the funnel and the value that no deal accounts for.';

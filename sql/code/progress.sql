@@ -356,9 +356,9 @@ $$;
 COMMENT ON FUNCTION artery.rebuild_allocation_state(text) IS
 'Compute the totals of all ads, and what the model delayed has counted of ads and deals, again from what was recorded; returns the number of ads. The same result as before, but for clicks removed since.';
 
-CREATE OR REPLACE FUNCTION artery.counted_inputs(
-    tenant_id text, as_of timestamptz, names text[], won_value numeric, only_ad text DEFAULT NULL,
-    OUT ad_id text, OUT inputs jsonb)
+CREATE OR REPLACE FUNCTION artery.counted_sums(
+    tenant_id text, as_of timestamptz, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT exposure float8[], OUT age float8, OUT clicks float8[], OUT places integer[], OUT sums float8[], OUT ages float8[])
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -369,19 +369,19 @@ DECLARE
     v_elapsed float8;
     v_through date;
 BEGIN
-    SELECT extract(epoch FROM counted_inputs.as_of AT TIME ZONE coalesce(t.settings ->> 'time_zone', 'UTC') - v_day::timestamp) / 86400
-      INTO v_elapsed FROM artery.tenant t WHERE t.tenant_id = counted_inputs.tenant_id;
-    SELECT s.days_through INTO v_through FROM artery.allocation_state s WHERE s.tenant_id = counted_inputs.tenant_id;
+    SELECT extract(epoch FROM counted_sums.as_of AT TIME ZONE coalesce(t.settings ->> 'time_zone', 'UTC') - v_day::timestamp) / 86400
+      INTO v_elapsed FROM artery.tenant t WHERE t.tenant_id = counted_sums.tenant_id;
+    SELECT s.days_through INTO v_through FROM artery.allocation_state s WHERE s.tenant_id = counted_sums.tenant_id;
     RETURN QUERY
     WITH shown AS (
         -- with what there is of the day itself, as of its middle so far
         SELECT a.ad_id, coalesce((v_day - p.days_through) + v_elapsed - 0.5, 0) AS age, p.exposure, p.clicks,
                d.impressions::float8 AS impressions, d.clicks::float8 AS today, d.spend::float8 AS spend
           FROM artery.ad_state a
-          LEFT JOIN artery.ad_progress p ON p.tenant_id = counted_inputs.tenant_id AND p.ad_id = a.ad_id
+          LEFT JOIN artery.ad_progress p ON p.tenant_id = counted_sums.tenant_id AND p.ad_id = a.ad_id
           LEFT JOIN artery.ad_day d
-            ON d.tenant_id = counted_inputs.tenant_id AND d.ad_id = a.ad_id AND d.day = v_day AND d.day > v_through
-         WHERE a.tenant_id = counted_inputs.tenant_id AND (only_ad IS NULL OR a.ad_id = only_ad)
+            ON d.tenant_id = counted_sums.tenant_id AND d.ad_id = a.ad_id AND d.day = v_day AND d.day > v_through
+         WHERE a.tenant_id = counted_sums.tenant_id AND (only_ad IS NULL OR a.ad_id = only_ad)
     ), present AS (
         SELECT s.ad_id, CASE WHEN s.impressions IS NULL THEN s.age ELSE v_elapsed / 2 END AS age,
                CASE WHEN s.impressions IS NULL THEN s.exposure
@@ -393,15 +393,28 @@ BEGIN
     ), hop AS (
         -- sorted once, not for each of the arrays
         SELECT k.ad_id, array_agg(k.place) AS places, array_agg(k.sums) AS sums, array_agg(k.age) AS ages
-          FROM (SELECT h.ad_id, h.place, h.sums, extract(epoch FROM counted_inputs.as_of - h.counted_at)::float8 / 86400 AS age
+          FROM (SELECT h.ad_id, h.place, h.sums, extract(epoch FROM counted_sums.as_of - h.counted_at)::float8 / 86400 AS age
                   FROM artery.hop_progress h
-                 WHERE h.tenant_id = counted_inputs.tenant_id AND (only_ad IS NULL OR h.ad_id = only_ad)
+                 WHERE h.tenant_id = counted_sums.tenant_id AND (only_ad IS NULL OR h.ad_id = only_ad)
                  ORDER BY h.ad_id, h.place) k
          GROUP BY k.ad_id
     )
-    SELECT s.ad_id, artery.funnel_state(counted_inputs.names, counted_inputs.won_value, s.exposure, s.age, s.clicks, h.places, h.sums, h.ages)
+    SELECT s.ad_id, s.exposure, s.age, s.clicks, h.places, h.sums, h.ages
       FROM present s LEFT JOIN hop h ON h.ad_id = s.ad_id;
 END
+$$;
+COMMENT ON FUNCTION artery.counted_sums(text, timestamptz, text) IS
+'The sums that are kept of each ad, for the moment they were brought up to, as artery.funnel_state() makes a state of them.';
+
+CREATE OR REPLACE FUNCTION artery.counted_inputs(
+    tenant_id text, as_of timestamptz, names text[], won_value numeric, only_ad text DEFAULT NULL,
+    OUT ad_id text, OUT inputs jsonb)
+RETURNS SETOF record
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.ad_id, artery.funnel_state(counted_inputs.names, counted_inputs.won_value, c.exposure, c.age, c.clicks, c.places, c.sums, c.ages)
+      FROM artery.counted_sums(counted_inputs.tenant_id, counted_inputs.as_of, only_ad) c
 $$;
 COMMENT ON FUNCTION artery.counted_inputs(text, timestamptz, text[], numeric, text) IS
 'What funnel_inputs computes from all facts, from the sums that are kept, for the moment they were brought up to.';

@@ -87,8 +87,9 @@ $$;
 COMMENT ON FUNCTION artery.owner_wishes(text, bigint) IS
 'What a run comes to for each budget owner: the sum of its ads, the budget in force, why no change is proposed (refusal; forbidden if it may not be, whatever the size), and the open change that says about the same.';
 
-CREATE OR REPLACE FUNCTION artery.propose_allocation(tenant_id text, run_id bigint)
-RETURNS integer
+CREATE OR REPLACE FUNCTION artery.propose_allocation(
+    tenant_id text, run_id bigint, OUT proposed integer, OUT proposed_total numeric)
+RETURNS record
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -97,13 +98,18 @@ DECLARE
     v_owners   text[] := '{}';
     v_changes  uuid[] := '{}';
     v_refusals text[] := '{}';
-    v_proposed integer := 0;
+    v_budgets  numeric[] := '{}';
+    v_others   numeric := 0;
     v_least    numeric;
 BEGIN
+    proposed := 0;
     FOR v_owner IN
-        SELECT w.* FROM artery.owner_wishes(propose_allocation.tenant_id, propose_allocation.run_id) w
-         WHERE w.campaign_id IS NOT NULL ORDER BY w.budget_owner_id
+        SELECT w.* FROM artery.owner_wishes(propose_allocation.tenant_id, propose_allocation.run_id) w ORDER BY w.budget_owner_id
     LOOP
+        IF v_owner.campaign_id IS NULL THEN
+            v_others := v_others + coalesce(v_owner.budget, 0);
+            CONTINUE;
+        END IF;
         IF v_owner.refusal IS NULL AND v_owner.open_change IS NULL AND v_owner.wanted < v_owner.budget THEN
             v_least := artery.least_budget(propose_allocation.tenant_id, v_owner.budget_owner_id);
             IF v_owner.budget <= v_least THEN
@@ -122,7 +128,7 @@ BEGIN
                     ml_confidence => least(v_owner.confidence, 1),
                     reason => format('Allocation %s, %s ad(s): %s', propose_allocation.run_id, v_owner.ads, v_owner.reason),
                     budget_owner_id => v_owner.budget_owner_id, run_id => propose_allocation.run_id);
-                v_proposed := v_proposed + 1;
+                proposed := proposed + 1;
             EXCEPTION WHEN data_exception THEN
                 -- a wish that cannot be is its owner's trouble, not that of the others
                 v_owner.refusal := SQLERRM;
@@ -131,6 +137,7 @@ BEGIN
         v_owners := v_owners || v_owner.budget_owner_id;
         v_changes := v_changes || CASE WHEN v_owner.refusal IS NULL THEN v_owner.open_change END;
         v_refusals := v_refusals || v_owner.refusal;
+        v_budgets := v_budgets || coalesce(v_owner.budget, 0);
     END LOOP;
     -- All rows of the run at once: one by one would read the run anew for every owner.
     UPDATE artery.budget_recommendation b
@@ -140,8 +147,14 @@ BEGIN
       FROM unnest(v_owners, v_changes, v_refusals) w (budget_owner_id, change_id, refusal)
      WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id
        AND b.budget_owner_id = w.budget_owner_id;
-    RETURN v_proposed;
+    -- What is asked for as it was proposed, all others as they are.
+    SELECT v_others + coalesce(sum(coalesce((c.new_value ->> 'budget')::numeric, w.budget)), 0)
+           + (SELECT coalesce(sum(b.current_budget), 0) FROM artery.budget_recommendation b
+               WHERE b.tenant_id = propose_allocation.tenant_id AND b.run_id = propose_allocation.run_id AND b.budget_owner_id IS NULL)
+      INTO proposed_total
+      FROM unnest(v_changes, v_budgets) w (change_id, budget)
+      LEFT JOIN artery.ad_change c ON c.tenant_id = propose_allocation.tenant_id AND c.change_id = w.change_id;
 END
 $$;
 COMMENT ON FUNCTION artery.propose_allocation(text, bigint) IS
-'Queue a change for every budget owner whose ads together come to another budget, unless the difference is noise or an open change says about the same; returns how many are new.';
+'Queue a change for every budget owner whose ads together come to another budget, unless the difference is noise or an open change says about the same; says how many are new, and what all budgets come to once the open ones are made.';

@@ -89,7 +89,7 @@ BEGIN
     SELECT b.ad_id, b.budget_owner_id, b.recommended_budget, d.recommended_budget,
            (b.metrics ->> 'share')::float8, (d.metrics ->> 'share')::float8, (b.metrics ->> 'draw')::float8, (d.metrics ->> 'draw')::float8,
            -- all of what was computed; the rest of the metrics is what the run itself added
-           (b.current_budget, b.recommended_budget, b.change_percentage, b.confidence, b.metrics - ARRAY['run_id', 'held', 'decision', 'decision_reason'])
+           (b.current_budget, b.recommended_budget, b.change_percentage, b.confidence, b.metrics - ARRAY['run_id', 'held', 'least_budget', 'decision', 'decision_reason'])
            IS NOT DISTINCT FROM (d.current_budget, d.recommended_budget, d.change_percentage, d.confidence, d.metrics),
            v_run.model, v_run.decided_version, v_run.replay_version
       FROM artery.budget_recommendation b
@@ -150,20 +150,23 @@ DECLARE
     v_inputs jsonb;
     v_model  text;
     v_bound  text;
+    v_least  jsonb;
     v_dna    boolean;
     v_more   text := '';
     v_last   text;
     v_first  text;
     v_clicks numeric;
 BEGIN
-    SELECT b.inputs, r.model, b.metrics ->> 'bounded_by', b.metrics ? 'dna_effect' INTO v_inputs, v_model, v_bound, v_dna
+    SELECT b.inputs, r.model, b.metrics ->> 'bounded_by', b.metrics -> 'least_budget', b.metrics ? 'dna_effect'
+      INTO v_inputs, v_model, v_bound, v_least, v_dna
       FROM artery.budget_recommendation b
       JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id
      WHERE b.tenant_id = try_changes.tenant_id AND b.run_id = try_changes.run_id
        AND b.ad_id = try_changes.ad_id;
     IF v_bound IS NOT NULL THEN
         v_more := format(' Without bounds of its own: %s a day.', artery.budget_if(tenant_id, run_id, ad_id,
-            '{"min_budget": null, "max_budget": null}'));
+            -- what Meta takes at least is none of its own
+            jsonb_build_object('min_budget', v_least, 'max_budget', NULL)));
     END IF;
     IF v_dna THEN
         v_more := v_more || format(' With a creative score of 1: %s a day; of 0: %s.',
@@ -243,6 +246,7 @@ BEGIN
            jsonb_strip_nulls(jsonb_build_object(
                'wanted', b.metrics -> 'wanted_budget', 'min_budget', b.inputs -> 'min_budget', 'max_budget', b.inputs -> 'max_budget',
                'bounded_by', b.metrics -> 'bounded_by', 'held', b.metrics -> 'held', 'unallocated', b.metrics -> 'budget_unallocated',
+               'least_of_meta', b.metrics -> 'least_budget',
                'exploration', b.inputs -> 'exploration'))
       FROM artery.budget_recommendation b
       JOIN artery.allocation_run r ON r.tenant_id = b.tenant_id AND r.run_id = b.run_id

@@ -75,8 +75,8 @@ typedef struct AdCase
  */
 extern AdCase *artery_ad_cases_read(Jsonb *ad_states, int digits, int *n);
 
-/* The same for an array of the server's. */
-extern AdCase *artery_ad_cases_read_array(ArrayType *ad_states, int digits, int *n);
+/* The same for an array of the server's; states are its elements. */
+extern AdCase *artery_ad_cases_read_array(ArrayType *ad_states, int digits, int *n, Datum **states);
 
 /* The same for one object. */
 extern void artery_ad_case_read(Jsonb *state, int digits, AdCase *ad);

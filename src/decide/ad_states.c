@@ -134,7 +134,7 @@ artery_ad_cases_read(Jsonb *ad_states, int digits, int *n)
 }
 
 AdCase *
-artery_ad_cases_read_array(ArrayType *ad_states, int digits, int *n)
+artery_ad_cases_read_array(ArrayType *ad_states, int digits, int *n, Datum **states)
 {
 	Size		ids = ARR_SIZE(ad_states);
 	Reader		reader;
@@ -162,6 +162,7 @@ artery_ad_cases_read_array(ArrayType *ad_states, int digits, int *n)
 	for (i = 0; i < *n; i++)
 		read_object(&reader, &DatumGetJsonbP(elements[i])->root, &ads[i]);
 	check_repeated(ads, *n);
+	*states = elements;
 	return ads;
 }
 

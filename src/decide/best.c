@@ -37,13 +37,19 @@ artery_best_chances(const double *middle, const double *width, int count, double
 	{
 		all_below[cell] = 0;
 		for (i = 0; i < count; i++)
-			all_below[cell] += log(below(floor_at + (cell + 0.5) * step, middle[i], width[i]));
+		{
+			double		own = below(floor_at + (cell + 0.5) * step, middle[i], width[i]);
+
+			if (own < 1)
+				all_below[cell] += log(own);
+		}
 	}
 	for (i = 0; i < count; i++)
 	{
 		double		before = below(floor_at, middle[i], width[i]);
 
-		for (cell = 0; cell < BEST_CELLS; cell++)
+		/* from where it is surely below, it is nowhere */
+		for (cell = 0; cell < BEST_CELLS && before < 1; cell++)
 		{
 			double		own = below(floor_at + (cell + 0.5) * step, middle[i], width[i]);
 			double		after = below(floor_at + (cell + 1) * step, middle[i], width[i]);

@@ -116,6 +116,11 @@ artery_budget_rows_form(BudgetRows *rows, const AdCase *ad, Datum *values, bool 
 	nulls[BUDGET_METRICS] = !rows->with_metrics;
 	if (rows->with_metrics)
 		values[BUDGET_METRICS] = JsonbPGetDatum(form_metrics(rows, ad));
+	if (selection->states != NULL)
+	{
+		values[BUDGET_STATE] = selection->states[ad - selection->ads];
+		nulls[BUDGET_STATE] = false;
+	}
 }
 
 static Datum

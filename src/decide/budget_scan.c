@@ -50,7 +50,7 @@ static void propose_scan(PlannerInfo *root, RelOptInfo *rel, Index relid, RangeT
 static bool may_scan(PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *entry);
 static bool is_select_budget(Oid function);
 static Plan *plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *targets, List *clauses, List *plans);
-static List *list_columns(Index relid);
+static List *list_columns(Index relid, const FuncExpr *call);
 static Node *create_scan(CustomScan *plan);
 static void begin_scan(CustomScanState *node, EState *estate, int flags);
 static bool note_parameters(Node *node, void *parameters);
@@ -168,7 +168,7 @@ plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *targets, L
 	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	scan->flags = path->flags;
 	scan->methods = &scan_methods;
-	scan->custom_scan_tlist = list_columns(rel->relid);
+	scan->custom_scan_tlist = list_columns(rel->relid, (FuncExpr *) function->funcexpr);
 	scan->custom_exprs = list_make1(function->funcexpr);
 	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &columns);
 	pull_varattnos((Node *) targets, rel->relid, &columns);
@@ -179,13 +179,14 @@ plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *targets, L
 }
 
 static List *
-list_columns(Index relid)
+list_columns(Index relid, const FuncExpr *call)
 {
-	static const Oid types[BUDGET_COLUMNS] = {TEXTOID, NUMERICOID, NUMERICOID, FLOAT8OID, FLOAT8OID, TEXTOID, JSONBOID};
+	static const Oid types[BUDGET_MOST_COLUMNS] = {TEXTOID, NUMERICOID, NUMERICOID, FLOAT8OID, FLOAT8OID, TEXTOID, JSONBOID, JSONBOID};
+	int			count = exprType(linitial(call->args)) == JSONBARRAYOID ? BUDGET_MOST_COLUMNS : BUDGET_COLUMNS;
 	List	   *columns = NIL;
 	int			i;
 
-	for (i = 0; i < BUDGET_COLUMNS; i++)
+	for (i = 0; i < count; i++)
 	{
 		Var		   *column = makeVar(relid, i + 1, types[i], -1, types[i] == TEXTOID ? DEFAULT_COLLATION_OID : InvalidOid, 0);
 

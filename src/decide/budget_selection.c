@@ -62,8 +62,8 @@ artery_select_budget(PG_FUNCTION_ARGS)
 	rows = artery_budget_rows_open(selection, true, true);
 	for (i = 0; i < selection->n; i++)
 	{
-		Datum		values[BUDGET_COLUMNS];
-		bool		nulls[BUDGET_COLUMNS];
+		Datum		values[BUDGET_MOST_COLUMNS];
+		bool		nulls[BUDGET_MOST_COLUMNS];
 
 		CHECK_FOR_INTERRUPTS();
 		artery_budget_rows_form(rows, &selection->ads[i], values, nulls);
@@ -90,7 +90,7 @@ artery_budget_select(FunctionCallInfo fcinfo)
 	selection->seed = PG_ARGISNULL(3) ? artery_random_fresh_seed() : PG_GETARG_INT64(3);
 	selection->max_change = read_max_change(fcinfo, 5);
 	if (get_fn_expr_argtype(fcinfo->flinfo, 0) == JSONBARRAYOID)
-		selection->ads = artery_ad_cases_read_array(PG_GETARG_ARRAYTYPE_P(0), selection->digits, &selection->n);
+		selection->ads = artery_ad_cases_read_array(PG_GETARG_ARRAYTYPE_P(0), selection->digits, &selection->n, &selection->states);
 	else
 		selection->ads = artery_ad_cases_read(PG_GETARG_JSONB_P(0), selection->digits, &selection->n);
 	if (!PG_ARGISNULL(2))

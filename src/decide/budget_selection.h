@@ -12,10 +12,12 @@
 #include "decide/ad_case.h"
 #include "decide/delayed_selection.h"
 
-/* ad_id, current_budget, recommended_budget, change_percentage, confidence, reason, metrics */
+/* ad_id, current_budget, recommended_budget, change_percentage, confidence, reason, metrics; of an array also the ad's state */
 #define BUDGET_COLUMNS 7
+#define BUDGET_MOST_COLUMNS 8
 #define BUDGET_REASON 5
 #define BUDGET_METRICS 6
+#define BUDGET_STATE 7
 
 /* One call: its arguments, its ads, and what the whole of it came to. */
 typedef struct BudgetSelection
@@ -26,6 +28,7 @@ typedef struct BudgetSelection
 	double		max_change;		/* share; negative is none */
 	int			n;
 	AdCase	   *ads;
+	Datum	   *states;			/* of an array: the ads' states as they were given; else NULL */
 	bool		is_delayed;		/* the model; else blended */
 	DelayedSelection delayed;
 	int64		unallotted;		/* what bounds forbid: left over, or (negative) more than the total */

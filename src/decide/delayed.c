@@ -51,6 +51,7 @@ typedef struct Decision
 	double	   *known;			/* per ad: log of everything that is not drawn */
 	double	   *middle;			/* per ad: mean and standard deviation of log value */
 	double	   *width;
+	double	   *days;			/* per ad: it has been shown */
 	double	   *wrong;			/* per ad: part of those past its first hop that is not its own */
 	double	   *appeal;			/* per ad: by what its CTR makes the rate of its first hop differ */
 	double	   *boldness;		/* per ad: width of its draws as a share of the width */
@@ -60,7 +61,6 @@ typedef struct Decision
 } Decision;
 
 static void *allocate(Size count, Size size);
-static Evidence *evidence_of(const Decision *decision, int ad);
 static double equal_share(const Decision *decision, int ad);
 static void fit_response(Decision *decision);
 static void fit_wear(Decision *decision);
@@ -102,13 +102,13 @@ void
 artery_delayed_decide(DelayedAd *ads, int count, const DelayedHopPrior *priors, int hops,
 					  const DelayedOptions *options, DelayedAccount *account, DelayedScore *scores)
 {
-	double	   *columns = allocate(count, 8 * sizeof(double));
+	double	   *columns = allocate(count, 9 * sizeof(double));
 	Decision	decision = {
 		.ads = ads, .count = count, .hops = hops, .options = options, .account = account,
 		.successes = columns, .trials = columns + count, .known = columns + 2 * (Size) count,
 		.middle = columns + 3 * (Size) count, .width = columns + 4 * (Size) count,
 		.boldness = columns + 5 * (Size) count, .wrong = columns + 6 * (Size) count,
-		.appeal = columns + 7 * (Size) count,
+		.appeal = columns + 7 * (Size) count, .days = columns + 8 * (Size) count,
 		.evidence = allocate(count, (hops + 1) * sizeof(Evidence)),
 		.mix = options->groups > 0 ? allocate(options->groups, sizeof(double)) : NULL
 	};
@@ -272,9 +272,10 @@ learn_clicks(Decision *decision, const DelayedHopPrior *prior)
 	{
 		log_ctr[i] = log(evidence_of(decision, i)->a / evidence_of(decision, i)->b / decision->account->ctr);
 		decision->appeal[i] = 1;
+		decision->days[i] = decision->ads[i].age;
 	}
 	count_hop(decision, 0);
-	artery_credit_wrong(decision->successes, decision->trials, decision->count, decision->wrong);
+	artery_credit_wrong(decision->successes, decision->trials, decision->days, decision->count, decision->wrong);
 	if (decision->options->spread > 0)
 		artery_appeal_fit(log_ctr, decision->successes, decision->trials, decision->count, prior->rate,
 						  decision->options->spread, decision->appeal);
@@ -323,7 +324,7 @@ count_hop(Decision *decision, int hop)
 		decision->successes[i] = decision->ads[i].hops[hop].reached;
 		decision->trials[i] = artery_hop_trials(&decision->ads[i].hops[hop], decision->account->delay[hop]);
 	}
-	artery_credit_correct(hop == 0 ? NULL : decision->wrong, decision->count, decision->successes, decision->trials);
+	artery_credit_correct(hop == 0 ? NULL : decision->wrong, decision->days, decision->count, decision->successes, decision->trials);
 	for (i = 0; hop == 0 && i < decision->count; i++)
 		decision->trials[i] *= decision->appeal[i];
 }

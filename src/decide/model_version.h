@@ -14,6 +14,6 @@
 #define ARTERY_DECIDE_MODEL_VERSION_H
 
 #define BLENDED_VERSION 1		/* of the source: it stays */
-#define DELAYED_VERSION 2
+#define DELAYED_VERSION 3
 
 #endif							/* ARTERY_DECIDE_MODEL_VERSION_H */

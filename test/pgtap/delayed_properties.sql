@@ -102,6 +102,17 @@ SELECT cmp_ok(pg_temp.share_of_better(60), '<', pg_temp.share_of_better(0.1) - 0
     'where a mistake would go unnoticed for long, less is staked on a small lead');
 SELECT cmp_ok(pg_temp.share_of_better(60), '>', 0.3::float8, 'but it is followed');
 
+-- Three conversions of an ad with few clicks, beside ads with many that are 60 days old; all else alike, it has been shown for so many days.
+CREATE FUNCTION pg_temp.worth_of_few(days float8) RETURNS float8 LANGUAGE sql AS $$
+    SELECT (s.metrics -> 'value_mean')::float8
+      FROM artery.select_budget((SELECT jsonb_agg(jsonb_build_object('ad_id', 'ad ' || j, 'impressions', 1e4 * k, 'clicks', 200 * k, 'spend', 100 * k,
+               'pipeline_value', 0, 'age_hours', 24 * CASE j WHEN 1 THEN days ELSE 60 END, 'won_value', 100, 'stages', jsonb_build_array(jsonb_build_array('won', 3 * k)),
+               'exposure', artery.fold_exposure('{2, 1}', ARRAY[5e3 * k, 5e3 * k], ARRAY[100 * k, 100 * k], ARRAY[50 * k, 50 * k]),
+               'hops', jsonb_build_array(jsonb_build_object('entered', 200 * k, 'reached', 3 * k, 'duration', 3 * k))))
+          FROM (SELECT j, CASE j WHEN 1 THEN 1 ELSE 10 END AS k FROM generate_series(1, 5) j) x), 1000, seed => 1) s WHERE s.ad_id = 'ad 1' $$;
+SELECT cmp_ok(pg_temp.worth_of_few(60), '<', pg_temp.worth_of_few(3) * 0.95, 'slips come to an ad that is shown for long, however little');
+SELECT cmp_ok(pg_temp.worth_of_few(60), '>', pg_temp.worth_of_few(3) * 0.5, 'but not all it has are slips');
+
 -- Numbers at the ends of what is accepted are decided on too.
 SELECT is((SELECT sum(recommended_budget) FROM artery.select_budget(jsonb_build_array(
     '{"ad_id": "a", "impressions": 0, "clicks": 0, "spend": 0, "pipeline_value": 0, "age_hours": 0, "stages": [["won", 0]], "won_value": 0}'::jsonb,

@@ -50,6 +50,15 @@ SELECT i, artery.funnel_state(
            ARRAY[0.5, 1, 2 * i]) AS made
   FROM generate_series(1, 300) i;
 SELECT is_empty($$ SELECT * FROM state WHERE pg_temp.differs(made, made::text::jsonb) $$, 'states are objects like any other');
+
+-- A list of them, of more bytes than its first room holds several times over; as array_agg makes it, byte for byte.
+SELECT is(md5(array_send(artery.list_objects(a ORDER BY i))), md5(array_send(array_agg(a ORDER BY i))), 'a list of objects is the array of them') FROM pair;
+SELECT ok(pg_column_size(x.list) > 5000000 AND md5(array_send(x.list)) = md5(array_send(x.same)), 'also of megabytes')
+  FROM (SELECT artery.list_objects(p.long ORDER BY p.i) AS list, array_agg(p.long ORDER BY p.i) AS same
+          FROM (SELECT i, a || jsonb_build_object('t', repeat(md5(i::text), 100)) AS long FROM pair) p) x;
+SELECT is(artery.list_objects(o), ARRAY['{"a": 1}', '{}']::jsonb[], 'without the nulls') FROM (VALUES (NULL::jsonb), ('{"a": 1}'), (NULL), ('{}')) v(o);
+SELECT is(artery.list_objects(o), NULL, 'of nulls there is none') FROM (VALUES (NULL::jsonb)) v(o);
+SELECT is(artery.list_objects(a), NULL, 'nor of nothing') FROM pair WHERE false;
 SELECT is((SELECT count(DISTINCT jsonb_array_length(made -> 'hops')) FROM state), 17::bigint, 'of every length');
 
 SELECT * FROM finish();

@@ -70,10 +70,15 @@ SELECT count(*), sum(recommended_budget) FROM artery.select_budget(ads(100000), 
 -- the largest total, to the last cent
 SELECT sum(recommended_budget) FROM artery.select_budget(ads(3), 999999999999.99, seed => 5);
 
--- as an array of states: the same
+-- as an array of states: the same, with the state of each
 SELECT count(*) FROM (
-    SELECT * FROM artery.select_budget_units(ads(50), 500, NULL, 1, 'blended', 0.5, 2) EXCEPT
+    SELECT u.*, (SELECT a FROM jsonb_array_elements(ads(50)) a WHERE a ->> 'ad_id' = u.ad_id)
+      FROM artery.select_budget_units(ads(50), 500, NULL, 1, 'blended', 0.5, 2) u EXCEPT
     SELECT * FROM artery.select_budget_units(ARRAY(SELECT jsonb_array_elements(ads(50))), 500, NULL, 1, 'blended', 0.5, 2)) d;
+-- also where it is no scan of its own
+SELECT count(*) FROM (
+    SELECT u FROM artery.select_budget_units(ARRAY(SELECT jsonb_array_elements(ads(50))), 500, NULL, 1, 'blended', 0.5, 2) u EXCEPT
+    SELECT artery.select_budget_units(ARRAY(SELECT jsonb_array_elements(ads(50))), 500, NULL, 1, 'blended', 0.5, 2)) d;
 SELECT * FROM artery.select_budget_units(ARRAY['{"ad_id": "a"}', NULL]::jsonb[], 500, NULL, 1, 'blended', NULL, 2);
 SELECT * FROM artery.select_budget_units(ARRAY['[]']::jsonb[], 500, NULL, 1, 'blended', NULL, 2);
 
