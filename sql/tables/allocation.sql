@@ -25,7 +25,6 @@ COMMENT ON TABLE artery.allocation_run IS 'Runs of allocate_budget with everythi
 COMMENT ON COLUMN artery.allocation_run.proposed_total IS 'What the budgets come to, per day, once the changes that were asked for are made, with their fuzz, and the other budgets stay: what to compare with the total. NULL where nothing was to be asked for.';
 COMMENT ON COLUMN artery.allocation_run.model_version IS 'Version of the model''s mathematics that decided (artery.model_version says which is here now): by another one the same inputs may come to other numbers.';
 COMMENT ON COLUMN artery.allocation_run.unallocated IS 'What of the total the bounds left over or, negative, by how much the least they allow exceeds it; per day.';
-COMMENT ON COLUMN artery.allocation_run.proposed_total IS 'What the budgets come to, per day, once the changes that were asked for are made, with their fuzz, and the other budgets stay: what to compare with the total. NULL where nothing was to be asked for.';
 COMMENT ON COLUMN artery.allocation_run.mode IS 'propose: changes were asked for; shadow: it was only kept what would have been; ask: neither, somebody wanted to know.';
 COMMENT ON COLUMN artery.allocation_run.total_budget IS 'Per day in the account''s currency.';
 
