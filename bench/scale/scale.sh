@@ -242,14 +242,12 @@ copies() {
 
 # The oldest day expires, in a partition of its own, while another session inserts.
 retention() {
-    local rows=$day_rows day taken
+    local rows=$day_rows day make taken
     day="date_trunc('day', now()) - interval '60 days'"
     # The worker need not look for conversions of what was copied, which holds partitions up for seconds.
     sql -c 'DELETE FROM artery.late_click'
-    for taken in 1 2 3 4 5; do
-        sql -c "SELECT artery.make_click_partitions($day, $day, 1)" >/dev/null && break
-        progress 'clicks are being read; once more'
-    done
+    make="SELECT artery.make_click_partitions($day, $day, 1)"
+    sql -c "$make" >/dev/null || sql -c "$make" >/dev/null
     sql -c "COPY (SELECT $(echo "$columns" | sed "s/click_id/'old-' || click_id/; s/click_timestamp/$day + interval '1 second' * (row_number() OVER () % 86400)/") FROM bench_scale.clicks(1, $rows, $rows / 2, 1, $rows)) TO STDOUT" |
         sql -c "COPY artery.click_tracking ($columns) FROM STDIN"
     # A day that expires was written weeks ago.
