@@ -135,7 +135,7 @@ SQL
 play() {
     local tenant="bench $1 $4" begin=$SECONDS
     sql -c "SELECT artery.add_tenant('$tenant') WHERE NOT EXISTS (SELECT FROM artery.tenant WHERE tenant_id = '$tenant')" >/dev/null
-    for table in click_tracking click_key conversion_tracking attribution_performance_log conversion_trace attribution_delta \
+    for table in click_tracking click_key conversion_tracking attribution_performance_log conversion_trace attribution_correction \
         attribution_value attribution_state; do
         sql -c "DELETE FROM artery.$table WHERE tenant_id = '$tenant'"
     done

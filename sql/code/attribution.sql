@@ -45,6 +45,37 @@ COMMENT ON FUNCTION artery.conversion_after_insert() IS 'Writes the log and the 
 CREATE TRIGGER conversion_after_insert AFTER INSERT ON artery.conversion_tracking
     FOR EACH STATEMENT EXECUTE FUNCTION artery.conversion_after_insert();
 
+CREATE OR REPLACE FUNCTION artery.conversion_after_delete()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM artery.attribution_performance_log;
+        DELETE FROM artery.conversion_trace;
+        RETURN NULL;
+    END IF;
+    DELETE FROM artery.attribution_performance_log l USING gone g
+     WHERE l.tenant_id = g.tenant_id AND l.conversion_id = g.conversion_id;
+    WITH removed AS (
+        DELETE FROM artery.conversion_trace t USING gone g
+         WHERE t.tenant_id = g.tenant_id AND t.conversion_id = g.conversion_id
+        RETURNING t.tenant_id, t.traced_at, t.happened_at, t.positions, t.amounts)
+    INSERT INTO artery.attribution_correction (tenant_id, traced_at, happened_at, positions, amounts)
+    SELECT r.* FROM removed r;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION artery.conversion_after_delete() IS
+'With a conversion go its log and its trace, and what it taught; TRUNCATE leaves what was taught.';
+
+-- So a conversion that is new has no log and no trace, and whoever stores it need not look.
+CREATE TRIGGER conversion_after_delete AFTER DELETE ON artery.conversion_tracking
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION artery.conversion_after_delete();
+CREATE TRIGGER conversion_after_truncate AFTER TRUNCATE ON artery.conversion_tracking
+    FOR EACH STATEMENT EXECUTE FUNCTION artery.conversion_after_delete();
+
 CREATE OR REPLACE FUNCTION artery.attribute_again(tenant_id text, conversion_id text)
 RETURNS boolean
 LANGUAGE C VOLATILE

@@ -92,18 +92,28 @@ AS $$
 DECLARE
     v_moment   timestamptz := clock_timestamp() + (artery.now() - now());
     v_ended    bigint;      -- the transaction id after the last that has ended
-    v_others   bigint;      -- the oldest transaction id that somebody else has under way
-    v_next     bigint;      -- all ids from here on are given out after v_moment
+    v_others   bigint;      -- the oldest transaction id of somebody else who is writing
+    v_next     bigint;      -- those who write with ids from here on have begun to after v_moment
 BEGIN
-    -- A click has its transaction's id before its tracked_at. So clicks from before v_moment that are not visible
-    -- yet belong to transactions under way now; when those have ended, all of them are visible. A snapshot does not
-    -- name those that began after the last that has ended; but each holds a lock on its id, which has 32 bits of it.
+    -- A click has its transaction's id before its tracked_at, a trace before its traced_at, and its transaction has
+    -- by then locked the table that it, or its conversion, goes into. So those from before v_moment that are not
+    -- visible yet belong to transactions that hold such a lock now; when those have ended, all of them are visible. A
+    -- snapshot does not name those that began after the last that has ended; but each holds a lock on its id, which
+    -- has 32 bits of it.
     v_ended := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    WITH held AS MATERIALIZED (
+        SELECT l.locktype, l.mode, l.database, l.relation, l.transactionid, l.virtualtransaction FROM pg_locks l
+         WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()),
+    writer AS (
+        SELECT DISTINCT h.virtualtransaction FROM held h
+         WHERE h.locktype = 'relation' AND h.mode = 'RowExclusiveLock'
+           AND h.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+           AND (h.relation = ANY (ARRAY['artery.click_tracking'::regclass, 'artery.conversion_tracking'::regclass]::oid[])
+                OR h.relation IN (SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = 'artery.click_tracking'::regclass)))
     SELECT min(r.id), max(r.id) + 1 INTO v_others, v_next
-      FROM (SELECT v_ended + (l.transactionid::text::bigint - v_ended % 4294967296 + 6442450944) % 4294967296 - 2147483648 AS id
-              FROM pg_locks l
-             WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
-               AND l.pid IS DISTINCT FROM pg_backend_pid()) r;
+      FROM (SELECT v_ended + (h.transactionid::text::bigint - v_ended % 4294967296 + 6442450944) % 4294967296 - 2147483648 AS id
+              FROM held h JOIN writer w ON w.virtualtransaction = h.virtualtransaction
+             WHERE h.locktype = 'transactionid' AND h.mode = 'ExclusiveLock') r;
     IF state.mark_xid > greatest(v_ended, v_next) THEN
         state.mark_at := NULL;      -- the mark of another server, before a restore
     END IF;
@@ -122,12 +132,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION artery.attribution_horizon(artery.attribution_state) IS
-'The moment up to which all clicks that will ever bear a tracked_at are visible, and the state with its mark set for the next time.';
+'The moment up to which all clicks that will ever bear a tracked_at, and traces a traced_at, are visible, and the state with its mark set for the next time.';
 
+-- A plan made while there are few traces would else read them all when there are many.
 CREATE OR REPLACE FUNCTION artery.fold_attribution(tenant_id text, wait boolean, batch integer)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $$
 DECLARE
     v_state  artery.attribution_state;
@@ -135,7 +147,7 @@ DECLARE
     v_last   timestamptz;
     v_horizon record;
     v_clicks record;
-    v_deltas bigint;
+    v_lessons bigint;
 BEGIN
     IF wait THEN
         PERFORM pg_advisory_xact_lock(hashtext('artery calibration'), hashtext(tenant_id));
@@ -164,19 +176,31 @@ BEGIN
     v_until := coalesce(v_last, v_until);
     SELECT k.* INTO v_clicks FROM artery.count_clicks(tenant_id, v_state.counted_until, v_until) k;
 
-    WITH taken AS (
-        DELETE FROM artery.attribution_delta d WHERE d.tenant_id = fold_attribution.tenant_id
-        RETURNING d.happened_at, d.positions, d.amounts),
+    -- In one statement, so that a trace that was replaced meanwhile is either there or has its correction here. What
+    -- this function had come to before is in the state; later traces that are no more never were.
+    WITH removed AS (
+        DELETE FROM artery.attribution_correction d WHERE d.tenant_id = fold_attribution.tenant_id
+        RETURNING d.traced_at, d.happened_at, d.positions, d.amounts),
+    lesson AS (
+        SELECT t.happened_at, t.positions, t.amounts, 1::float8 AS sign
+          FROM artery.conversion_trace t
+         WHERE t.tenant_id = fold_attribution.tenant_id AND t.traced_at > v_state.counted_until AND t.traced_at <= v_until
+        UNION ALL
+        SELECT r.happened_at, r.positions, r.amounts, -1 FROM removed r WHERE r.traced_at <= v_state.counted_until),
     moment AS MATERIALIZED (
-        SELECT count(*) AS deltas, min(t.happened_at) AS oldest,
-               greatest(v_state.learnt_at, v_clicks.newest, max(t.happened_at)) AS at FROM taken t)
-    SELECT m.deltas, least(v_state.known_since, v_clicks.oldest, m.oldest), m.at,
+        SELECT count(*) AS lessons, min(l.happened_at) AS oldest,
+               greatest(v_state.learnt_at, v_clicks.newest, max(l.happened_at)) AS at FROM lesson l)
+    SELECT m.lessons, least(v_state.known_since, v_clicks.oldest, m.oldest), m.at,
            artery.combine_learnt(
                artery.combine_learnt(v_state.learnt, artery.faded(m.at - v_state.learnt_at, 30),
-                                     (SELECT artery.sum_learnt(t.positions, t.amounts, artery.faded(m.at - t.happened_at, 30)) FROM taken t), 1),
+                                     (SELECT artery.sum_learnt(l.positions, l.amounts, l.sign * artery.faded(m.at - l.happened_at, 30)) FROM lesson l), 1),
                1, CASE WHEN v_clicks.clicks > 0 THEN v_clicks.sums END, artery.faded(m.at - v_clicks.newest, 30))
-      INTO v_deltas, v_state.known_since, v_state.learnt_at, v_state.learnt
+      INTO v_lessons, v_state.known_since, v_state.learnt_at, v_state.learnt
       FROM moment m;
+    -- Of a state that has not changed nobody need hear.
+    IF v_lessons + v_clicks.clicks > 0 OR v_state.version = 0 THEN
+        v_state.version := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+    END IF;
 
     -- Values not seen for 100 days have faded to less than a ten-thousandth.
     IF v_state.folded_at < now() - interval '1 day' THEN
@@ -184,13 +208,13 @@ BEGIN
          WHERE v.tenant_id = fold_attribution.tenant_id AND v.counted_at < v_state.learnt_at - interval '100 days';
     END IF;
     INSERT INTO artery.attribution_state
-    VALUES (tenant_id, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, v_state.learnt, v_state.learnt_at,
+    VALUES (tenant_id, v_state.version, v_state.learnt, v_state.learnt_at,
             v_state.known_since, v_until, v_state.mark_at, v_state.mark_xid, clock_timestamp())
     ON CONFLICT ON CONSTRAINT attribution_state_pkey DO UPDATE
        SET version = EXCLUDED.version, learnt = EXCLUDED.learnt, learnt_at = EXCLUDED.learnt_at,
            known_since = EXCLUDED.known_since, counted_until = EXCLUDED.counted_until, mark_at = EXCLUDED.mark_at,
            mark_xid = EXCLUDED.mark_xid, folded_at = EXCLUDED.folded_at;
-    RETURN v_deltas + v_clicks.clicks;
+    RETURN v_lessons + v_clicks.clicks;
 END
 $$;
 COMMENT ON FUNCTION artery.fold_attribution(text, boolean, integer) IS
@@ -228,15 +252,10 @@ BEGIN
     PERFORM artery.require_tenant(tenant_id);
     PERFORM pg_advisory_xact_lock(hashtext('artery calibration'), hashtext(tenant_id));
     DELETE FROM artery.attribution_value v WHERE v.tenant_id = rebuild_attribution_state.tenant_id;
-    -- In one statement: a conversion stored meanwhile is in neither, and its delta is folded later.
-    WITH gone AS (
-        DELETE FROM artery.attribution_delta d WHERE d.tenant_id = rebuild_attribution_state.tenant_id)
-    INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts)
-    SELECT t.tenant_id, t.happened_at, t.positions, t.amounts
-      FROM artery.conversion_trace t WHERE t.tenant_id = rebuild_attribution_state.tenant_id;
     UPDATE artery.attribution_state s
        SET learnt = array_fill(0::float8, ARRAY[artery.learnt_numbers()]), learnt_at = '2000-01-01', known_since = NULL,
-           mark_at = s.counted_until, mark_xid = 0, counted_until = '-infinity'
+           mark_at = s.counted_until, mark_xid = 0, counted_until = '-infinity',
+           version = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
      WHERE s.tenant_id = rebuild_attribution_state.tenant_id;
     RETURN artery.fold_attribution(tenant_id, true, NULL);
 END

@@ -93,11 +93,12 @@ END
 $$;
 COMMENT ON FUNCTION artery.note_deal() IS 'Notes a deal whose attribution was made, changed or taken away.';
 
--- By row, so that stages of deals that keep their ad, and conversions that are no deals, cost no call.
+-- By row, so that stages of deals that keep their ad, and conversions that are no deals, cost no call. A trace that is
+-- inserted is noted by who inserts it: a WHEN is prepared anew for every statement.
 CREATE TRIGGER note_attribution AFTER UPDATE ON artery.deal FOR EACH ROW
     WHEN (NEW.ad_id IS DISTINCT FROM OLD.ad_id OR NEW.click_id IS DISTINCT FROM OLD.click_id
           OR NEW.conversion_id IS DISTINCT FROM OLD.conversion_id) EXECUTE FUNCTION artery.note_deal();
-CREATE TRIGGER note_attribution AFTER INSERT OR UPDATE OF credit ON artery.conversion_trace
+CREATE TRIGGER note_attribution AFTER UPDATE OF credit ON artery.conversion_trace
     FOR EACH ROW WHEN (NEW.conversion_id LIKE 'deal:%') EXECUTE FUNCTION artery.note_deal();
 CREATE TRIGGER note_removal AFTER DELETE ON artery.conversion_trace
     FOR EACH ROW WHEN (OLD.conversion_id LIKE 'deal:%') EXECUTE FUNCTION artery.note_deal();

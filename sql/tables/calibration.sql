@@ -20,9 +20,9 @@ COMMENT ON COLUMN artery.attribution_state.learnt IS
 'Sums of what clicks and conversions taught, without the factory''s priors, in the order of CalibratedState (src/attribute/calibrated.h); they fade with a half-life of 30 days.';
 COMMENT ON COLUMN artery.attribution_state.learnt_at IS 'The moment the sums are faded to: that of the newest click or conversion in them.';
 COMMENT ON COLUMN artery.attribution_state.known_since IS 'The oldest click or conversion learnt from.';
-COMMENT ON COLUMN artery.attribution_state.counted_until IS 'Clicks with tracked_at up to here are counted.';
+COMMENT ON COLUMN artery.attribution_state.counted_until IS 'Clicks with tracked_at and traces with traced_at up to here are counted.';
 COMMENT ON COLUMN artery.attribution_state.mark_at IS
-'Transactions that may have clicks from before this moment all have ids below mark_xid; when they have ended, clicks are counted up to here.';
+'Transactions that may have clicks or traces from before this moment all have ids below mark_xid; when they have ended, all up to here are counted.';
 COMMENT ON COLUMN artery.attribution_state.folded_at IS 'By the machine''s clock.';
 
 -- One row: how often a value (address, block, fingerprint, ...) occurred in clicks.
@@ -37,23 +37,43 @@ COMMENT ON TABLE artery.attribution_value IS
 'How common values are among a tenant''s clicks: 1 to 5 are the classes of clicks, others are keys as in src/capture/sighting.h, under the tenant''s salt.';
 COMMENT ON COLUMN artery.attribution_value.occurrences IS 'As of counted_at; half of it is gone 7 days later.';
 
--- One row: what a conversion taught, waiting to be added to its tenant's state.
-CREATE TABLE artery.attribution_delta (
-    tenant_id   text NOT NULL,
-    delta_id    bigint GENERATED ALWAYS AS IDENTITY,
-    happened_at timestamptz NOT NULL,
-    positions   smallint[] NOT NULL,
-    amounts     double precision[] NOT NULL,
-    PRIMARY KEY (tenant_id, delta_id)
+-- One row: what a trace that was replaced or removed had taught.
+CREATE TABLE artery.attribution_correction (
+    tenant_id     text NOT NULL,
+    correction_id bigint GENERATED ALWAYS AS IDENTITY,
+    traced_at     timestamptz NOT NULL,
+    happened_at   timestamptz NOT NULL,
+    positions     smallint[] NOT NULL,
+    amounts       double precision[] NOT NULL,
+    PRIMARY KEY (tenant_id, correction_id)
 );
-COMMENT ON TABLE artery.attribution_delta IS
-'What conversions taught and the state does not contain yet. Appended to, so that conversions of one tenant do not wait for each other.';
+COMMENT ON TABLE artery.attribution_correction IS
+'What conversions taught by traces that are no more, to be taken out of the state if it is in there. Appended to, so that conversions of one tenant do not wait for each other.';
+COMMENT ON COLUMN artery.attribution_correction.traced_at IS 'Of the trace that is no more: one the state had not come to yet is not in there.';
+
+-- What is read of a click that may have earned a conversion.
+CREATE TYPE artery.click_candidate AS (
+    click_id        text,
+    ad_id           text,
+    adset_id        text,
+    campaign_id     text,
+    click_timestamp timestamptz,
+    sighting        smallint,
+    hardware_key    bigint,
+    agent_key       bigint,
+    fingerprint_key bigint,
+    ip_address      inet,
+    search_range    integer
+);
+COMMENT ON TYPE artery.click_candidate IS
+'A click that may have earned a conversion, and the range of an index it was found in: 1 of the address, 2 of the fingerprint, 3 of the hardware.';
 
 -- One row: how the calibrated model weighed a conversion.
 CREATE TABLE artery.conversion_trace (
     tenant_id         text NOT NULL,
     conversion_id     text NOT NULL,
     happened_at       timestamptz NOT NULL,
+    traced_at         timestamptz NOT NULL,
     by_id             boolean NOT NULL,
     best_click_id     text,
     best_probability  double precision NOT NULL,
@@ -67,8 +87,10 @@ CREATE TABLE artery.conversion_trace (
     amounts           double precision[] NOT NULL,
     PRIMARY KEY (tenant_id, conversion_id)
 );
+CREATE INDEX conversion_trace_by_traced ON artery.conversion_trace (tenant_id, traced_at);
 COMMENT ON TABLE artery.conversion_trace IS
 'How the calibrated model weighed a conversion: explain_attribution shows it. Where the id survived, what the model would have said without it.';
+COMMENT ON COLUMN artery.conversion_trace.traced_at IS 'When it was weighed: the state learns from traces in this order.';
 COMMENT ON COLUMN artery.conversion_trace.stated IS 'The confidence stated for the best click, calibrated; its raw probability is best_probability.';
 COMMENT ON COLUMN artery.conversion_trace.was_right IS 'Where the id survived: is the best click the one it names?';
 COMMENT ON COLUMN artery.conversion_trace.unseen_click IS 'Probability of a click that was not among the candidates.';

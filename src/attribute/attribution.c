@@ -93,9 +93,9 @@ static ArteryStatement insert_conversion = {
 #define LOG_TYPES {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, FLOAT8OID, BOOLOID, INT4OID, FLOAT8OID, \
 	TIMESTAMPTZOID}
 
-/* The first attempt, unless one is logged: of a conversion that was removed and came again. */
+/* The first attempt, of a conversion stored just now: there is no log of it yet (see conversion_after_delete). */
 static ArteryStatement insert_first_log = {
-	INSERT_LOG "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1) ON CONFLICT DO NOTHING",
+	INSERT_LOG "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)",
 	LOG_FIELDS, LOG_TYPES, NULL
 };
 
@@ -105,7 +105,7 @@ static ArteryStatement insert_next_log = {
 	LOG_FIELDS, LOG_TYPES, NULL
 };
 
-/* Of many conversions at once. */
+/* Of many conversions at once; another session may have stored some of them meanwhile, others may be stored nowhere. */
 static ArteryBulk bulk_log = {
 	"attribution_performance_log",
 	"INSERT INTO artery.attribution_performance_log AS g (tenant_id, conversion_id, attempt_number, layer_1_result, "
@@ -114,7 +114,8 @@ static ArteryBulk bulk_log = {
 	"         FROM artery.attribution_performance_log l "
 	"        WHERE l.tenant_id = r.tenant_id AND l.conversion_id = r.conversion_id), 0), "
 	"       r.layer_1_result, r.layer_2_result, r.layer_3_result, r.final_method, r.final_confidence, r.success, "
-	"       r.candidates, r.processing_time_ms, r.logged_at FROM pg_catalog.unnest($1) r",
+	"       r.candidates, r.processing_time_ms, r.logged_at FROM pg_catalog.unnest($1) r "
+	" WHERE EXISTS (SELECT FROM artery.conversion_tracking c WHERE c.tenant_id = r.tenant_id AND c.conversion_id = r.conversion_id)",
 	NULL, NULL
 };
 
@@ -255,8 +256,7 @@ artery_attribution_log(const Conversion *conversion, bool is_first)
 
 	for (i = 0; i < LOG_FIELDS; i++)
 		values[i] = conversion->values[log_fields[i]];
-	if (!is_first || artery_execute(&insert_first_log, values, NULL, false, 0) == 0)
-		(void) artery_execute(&insert_next_log, values, NULL, false, 0);
+	(void) artery_execute(is_first ? &insert_first_log : &insert_next_log, values, NULL, false, 0);
 }
 
 void
@@ -271,7 +271,7 @@ artery_attribution_log_later(const Conversion *conversion)
 		values[i < 2 ? i : i + 1] = conversion->values[log_fields[i]];
 	values[2] = Int32GetDatum(0);
 	if (!artery_bulk_add(&bulk_log, values, nulls))
-		artery_attribution_log(conversion, true);
+		artery_attribution_log(conversion, false);
 }
 
 void

@@ -25,6 +25,7 @@
 #include "capture/click_window.h"
 #include "capture/fields.h"
 #include "capture/sighting.h"
+#include "runtime/bulk.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/news.h"
@@ -51,6 +52,7 @@ typedef struct KeptState
 	CalibratedState learnt;
 	TimestampTz learnt_at;
 	TimestampTz known_since;
+	TimestampTz counted_until;
 	TimestampTz folded_at;
 	int			conversions;	/* weighed since the last fold that was seen, whichever tenant's */
 	TimestampTz trusted_until;	/* by the machine's clock, unless there is news */
@@ -72,17 +74,19 @@ static HTAB *known_values = NULL;
 /* Values, and the state with them: its row is the one with folded_at. */
 static ArteryStatement select_learnt = {
 	"SELECT v.value_key, v.occurrences, v.counted_at, NULL::pg_catalog.timestamptz, NULL::pg_catalog.timestamptz, "
-	"       NULL::pg_catalog.float8[] "
+	"       NULL::pg_catalog.float8[], NULL::pg_catalog.timestamptz "
 	"  FROM artery.attribution_value v WHERE v.tenant_id = $1 AND v.value_key = ANY ($3) "
 	"UNION ALL "
-	"SELECT s.version, NULL, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END "
+	"SELECT s.version, NULL, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END, "
+	"       s.counted_until "
 	"  FROM artery.attribution_state s WHERE s.tenant_id = $1",
 	3, {TEXTOID, INT8OID, INT8ARRAYOID}, NULL
 };
 
 /* Where all values are known. */
 static ArteryStatement select_state = {
-	"SELECT s.version, NULL, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END "
+	"SELECT s.version, NULL, s.learnt_at, s.known_since, s.folded_at, CASE WHEN s.version <> $2 THEN s.learnt END, "
+	"       s.counted_until "
 	"  FROM artery.attribution_state s WHERE s.tenant_id = $1",
 	2, {TEXTOID, INT8OID}, NULL
 };
@@ -128,6 +132,7 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int 
 		Datum		values[2] = {tenant_id, Int32GetDatum(FOLD_BATCH)};
 
 		artery_rerun_close();	/* to see what is folded */
+		artery_bulk_flush();
 		(void) artery_execute(&fold_state, values, NULL, false, 1);
 		kept.conversions = 0;
 		found = read_learnt(tenant_id, keys, nkeys);
@@ -140,7 +145,7 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int 
 	*days = 0;
 	if (!found)
 		return;
-	fresh = (const double *) artery_lesson_find(kept.tenant_id, kept.version);
+	fresh = (const double *) artery_lesson_find(kept.tenant_id, kept.counted_until);
 	/* of a moment before what was learnt last, the same is held true */
 	keep = exp2(-Max(at - kept.learnt_at, 0) / (double) USECS_PER_DAY / CALIBRATED_HALF_LIFE_DAYS);
 	for (i = 0; i < CALIBRATED_NUMBERS; i++)
@@ -350,6 +355,7 @@ read_state(uint64 row)
 	kept.learnt_at = artery_field_time(row, 3);
 	kept.known_since = artery_field_time(row, 4);
 	kept.folded_at = artery_field_time(row, 5);
+	kept.counted_until = artery_field_time(row, 7);
 	if (isnull)
 		return;
 	kept.version = artery_field_int64(row, 1);
@@ -379,7 +385,7 @@ forget_state(const char *tenant_id)
 {
 	strlcpy(kept.tenant_id, tenant_id, sizeof(kept.tenant_id));
 	kept.version = 0;
-	kept.folded_at = kept.trusted_until = DT_NOBEGIN;
+	kept.counted_until = kept.folded_at = kept.trusted_until = DT_NOBEGIN;
 }
 
 void
@@ -388,7 +394,7 @@ artery_calibration_remember(Datum tenant_id, const CalibratedState *learnt)
 	char	   *name = TextDatumGetCString(tenant_id);
 
 	if (strcmp(kept.tenant_id, name) == 0)
-		artery_lesson_add(name, kept.version, learnt);
+		artery_lesson_add(name, kept.counted_until, learnt);
 }
 
 /* How many conversions were learnt from, about. */

@@ -31,7 +31,7 @@ extern void artery_calibration_count(Datum tenant_id, TimestampTz at, const int6
 /* What a conversion of this transaction taught, for those after it; folding brings it to everybody. */
 extern void artery_calibration_remember(Datum tenant_id, const CalibratedState *learnt);
 
-/* The learnt numbers that are not 0, as arrays for attribution_delta. */
+/* The learnt numbers that are not 0, as arrays for conversion_trace. */
 extern void artery_calibration_pack(const CalibratedState *learnt, Datum *positions, Datum *amounts);
 
 #endif							/* ARTERY_ATTRIBUTE_CALIBRATION_H */

@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 
+#include "capture/click_window.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
 #include "runtime/worker.h"
@@ -19,8 +20,16 @@
 #define BATCH 20000				/* clicks of a tenant in one transaction */
 #define ROUNDS 50				/* transactions for a tenant at once */
 
+/* Those with a trace, or the correction of one, that their state has not come to: one look-up in an index each. */
 static ArteryStatement select_tenants = {
-	"SELECT DISTINCT d.tenant_id FROM artery.attribution_delta d LIMIT $1", 1, {INT4OID}, NULL
+	"SELECT k.tenant_id FROM artery.tenant k "
+	"  LEFT JOIN artery.attribution_state s ON s.tenant_id = k.tenant_id "
+	"  LEFT JOIN LATERAL (SELECT t.traced_at FROM artery.conversion_trace t WHERE t.tenant_id = k.tenant_id "
+	"                      ORDER BY t.traced_at DESC LIMIT 1) newest ON true "
+	"  LEFT JOIN LATERAL (SELECT d.correction_id FROM artery.attribution_correction d WHERE d.tenant_id = k.tenant_id "
+	"                      ORDER BY d.correction_id LIMIT 1) correction ON true "
+	" WHERE newest.traced_at > coalesce(s.counted_until, '-infinity') OR correction.correction_id IS NOT NULL LIMIT $1",
+	1, {INT4OID}, NULL
 };
 
 static ArteryStatement fold_tenant = {
@@ -43,7 +52,7 @@ artery_calibration_duty(void)
 		return next;
 	artery_transaction_begin(&scope, "artery: looking for what attribution has learnt");
 	scope.caller = context;
-	count = (int) artery_execute(&select_tenants, &limit, NULL, true, 0);
+	count = (int) artery_click_execute_by_index(&select_tenants, &limit, NULL, 0);
 	for (i = 0; i < count; i++)
 		tenants[i] = artery_field_copy(&scope, i, 1, &isnull);
 	artery_transaction_commit(&scope);

@@ -13,12 +13,13 @@
 #include "utils/memutils.h"
 
 #include "attribute/lesson.h"
+#include "runtime/clock.h"
 
 typedef struct Lessons
 {
 	FullTransactionId transaction;
 	char		tenant_id[LESSON_NAME_LENGTH + 1];
-	int64		version;
+	TimestampTz begun_at;
 	CalibratedState learnt;
 } Lessons;
 
@@ -38,29 +39,29 @@ static void drop_kept(void);
 static void settle(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *argument);
 
 void
-artery_lesson_add(const char *tenant_id, int64 version, const CalibratedState *learnt)
+artery_lesson_add(const char *tenant_id, TimestampTz counted_until, const CalibratedState *learnt)
 {
 	FullTransactionId transaction = GetTopFullTransactionId();
 	int			i;
 
 	keep_lessons();
-	if (artery_lesson_find(tenant_id, version) == NULL)
+	if (artery_lesson_find(tenant_id, counted_until) == NULL)
 	{
 		memset(&lessons, 0, sizeof(lessons));
 		lessons.transaction = transaction;
 		strlcpy(lessons.tenant_id, tenant_id, sizeof(lessons.tenant_id));
-		lessons.version = version;
+		lessons.begun_at = artery_clock_moment();
 	}
 	for (i = 0; i < CALIBRATED_NUMBERS; i++)
 		((double *) &lessons.learnt)[i] += ((const double *) learnt)[i];
 }
 
-/* Of another version they may be folded into the state by now. */
+/* Those that the state has come to may be in there. */
 const CalibratedState *
-artery_lesson_find(const char *tenant_id, int64 version)
+artery_lesson_find(const char *tenant_id, TimestampTz counted_until)
 {
 	if (!FullTransactionIdEquals(lessons.transaction, GetTopFullTransactionIdIfAny()) ||
-		lessons.version != version || strcmp(lessons.tenant_id, tenant_id) != 0)
+		lessons.begun_at <= counted_until || strcmp(lessons.tenant_id, tenant_id) != 0)
 		return NULL;
 	return &lessons.learnt;
 }

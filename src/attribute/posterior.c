@@ -9,6 +9,7 @@
  */
 #include "artery.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
@@ -25,9 +26,10 @@
 #include "capture/salt.h"
 #include "capture/sighting.h"
 #include "runtime/bulk.h"
+#include "runtime/clock.h"
 #include "runtime/dbtx.h"
 
-#define TRACE_COLUMNS 14
+#define TRACE_COLUMNS 15
 /* Measured: with 16 each, as many answers are right, and the credit of ads is no truer. */
 #define ADDRESS_LIMIT 8
 #define FINGERPRINT_LIMIT 6
@@ -35,12 +37,17 @@
 
 StaticAssertDecl(WEIGHED_CLICKS >= ADDRESS_LIMIT + FINGERPRINT_LIMIT + HARDWARE_LIMIT, "there is room for all ranges");
 
-/* The clicks of a range, with the number of the range. */
+/*
+ * The clicks of a range, with the number of the range; and their time, by which
+ * they are sorted. One composite: to start a statement costs by its columns,
+ * those of each of its nodes.
+ */
 #define SELECT_CANDIDATE(range) \
-	"SELECT c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp, c.sighting, c.hardware_key, " \
-	"       c.agent_key, c.fingerprint_key, c.ip_address, " range "::pg_catalog.int8 FROM artery.click_tracking c "
+	"SELECT ROW (c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp, c.sighting, c.hardware_key, " \
+	"            c.agent_key, c.fingerprint_key, c.ip_address, " range ")::artery.click_candidate, c.click_timestamp " \
+	"  FROM artery.click_tracking c "
 
-#define CANDIDATE_FIELDS 11
+#define CANDIDATE_FIELDS 11		/* of artery.click_candidate */
 
 #define NEWEST_IN_WINDOW(limit) "c.click_timestamp <= $2 AND c.click_timestamp >= $3 AND " CLICK_WEEKS \
 	" ORDER BY c.click_timestamp DESC LIMIT " CppAsString2(limit)
@@ -57,53 +64,56 @@ static ClickStatement select_click = {
 	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
-#define INSERT_TRACE \
-	"INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, by_id, best_click_id, " \
-	"  best_probability, stated, was_right, no_click, unseen_click, credit, candidates, positions, amounts) " \
-	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING"
-
-#define TRACE_TYPES {TEXTOID, TEXTOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, FLOAT8OID, FLOAT8OID, BOOLOID, FLOAT8OID, \
-	FLOAT8OID, JSONBOID, JSONOID, INT2ARRAYOID, FLOAT8ARRAYOID}
-
-static ArteryStatement insert_trace = {INSERT_TRACE, TRACE_COLUMNS, TRACE_TYPES, NULL};
-
-/* With what it taught, which is kept whether or not there is a trace already. */
-static ArteryStatement insert_trace_and_delta = {
-	"WITH taught AS ( "
-	"  INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) VALUES ($1, $3, $13, $14)) "
-	INSERT_TRACE, TRACE_COLUMNS, TRACE_TYPES, NULL
+/* Of a conversion that has none: one stored just now (see conversion_after_delete), or whose trace was removed. */
+static ArteryStatement insert_trace = {
+	"INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, traced_at, by_id, best_click_id, "
+	"  best_probability, stated, was_right, no_click, unseen_click, credit, candidates, positions, amounts) "
+	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+	TRACE_COLUMNS, {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, FLOAT8OID, FLOAT8OID, BOOLOID,
+	FLOAT8OID, FLOAT8OID, JSONBOID, JSONOID, INT2ARRAYOID, FLOAT8ARRAYOID}, NULL
 };
 
-/* Of many conversions at once; what an earlier one of the same id taught is taken back. */
+/* What a trace that goes has taught. */
+#define INSERT_CORRECTION \
+	"INSERT INTO artery.attribution_correction (tenant_id, traced_at, happened_at, positions, amounts) " \
+	"SELECT t.tenant_id, t.traced_at, t.happened_at, t.positions, t.amounts "
+
+/*
+ * Of many conversions at once; another session may have stored some of them
+ * meanwhile, others may be stored nowhere. They are traced when they are
+ * written: whoever learns from traces must see them from then on.
+ */
 static ArteryBulk bulk_trace = {
 	"conversion_trace",
-	"WITH given AS MATERIALIZED (SELECT r.* FROM pg_catalog.unnest($1) r), "
+	"WITH given AS MATERIALIZED ( "
+	"  SELECT r.tenant_id, r.conversion_id, r.happened_at, "
+	"         pg_catalog.clock_timestamp() + (artery.now() - pg_catalog.now()) AS traced_at, r.by_id, r.best_click_id, "
+	"         r.best_probability, r.stated, r.was_right, r.no_click, r.unseen_click, r.credit, r.candidates, r.positions, r.amounts "
+	"    FROM pg_catalog.unnest($1) r "
+	"   WHERE EXISTS (SELECT FROM artery.conversion_tracking c WHERE c.tenant_id = r.tenant_id AND c.conversion_id = r.conversion_id)), "
 	"old AS ( "
-	"  INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) "
-	"  SELECT t.tenant_id, t.happened_at, t.positions, "
-	"         ARRAY(SELECT - a.amount FROM pg_catalog.unnest(t.amounts) WITH ORDINALITY a (amount, place) ORDER BY a.place) "
-	"    FROM given g JOIN artery.conversion_trace t ON t.tenant_id = g.tenant_id AND t.conversion_id = g.conversion_id), "
-	"kept AS ( "
-	"  INSERT INTO artery.conversion_trace AS t SELECT g.* FROM given g "
-	"  ON CONFLICT (tenant_id, conversion_id) DO UPDATE "
-	"     SET happened_at = EXCLUDED.happened_at, by_id = EXCLUDED.by_id, best_click_id = EXCLUDED.best_click_id, "
-	"         best_probability = EXCLUDED.best_probability, stated = EXCLUDED.stated, was_right = EXCLUDED.was_right, "
-	"         no_click = EXCLUDED.no_click, unseen_click = EXCLUDED.unseen_click, credit = EXCLUDED.credit, "
-	"         candidates = EXCLUDED.candidates, positions = EXCLUDED.positions, amounts = EXCLUDED.amounts) "
-	"INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) "
-	"SELECT g.tenant_id, g.happened_at, g.positions, g.amounts FROM given g",
+	"  " INSERT_CORRECTION
+	"    FROM given g JOIN artery.conversion_trace t ON t.tenant_id = g.tenant_id AND t.conversion_id = g.conversion_id) "
+	"INSERT INTO artery.conversion_trace AS t SELECT g.* FROM given g "
+	"ON CONFLICT (tenant_id, conversion_id) DO UPDATE "
+	"   SET happened_at = EXCLUDED.happened_at, traced_at = EXCLUDED.traced_at, by_id = EXCLUDED.by_id, "
+	"       best_click_id = EXCLUDED.best_click_id, best_probability = EXCLUDED.best_probability, "
+	"       stated = EXCLUDED.stated, was_right = EXCLUDED.was_right, no_click = EXCLUDED.no_click, "
+	"       unseen_click = EXCLUDED.unseen_click, credit = EXCLUDED.credit, candidates = EXCLUDED.candidates, "
+	"       positions = EXCLUDED.positions, amounts = EXCLUDED.amounts",
 	NULL, NULL
 };
 
-/* What an earlier attempt taught is taken back. */
 static ArteryStatement remove_trace = {
-	"WITH gone AS (DELETE FROM artery.conversion_trace t WHERE t.tenant_id = $1 AND t.conversion_id = $2 "
-	"              RETURNING t.happened_at, t.positions, t.amounts) "
-	"INSERT INTO artery.attribution_delta (tenant_id, happened_at, positions, amounts) "
-	"SELECT $1, g.happened_at, g.positions, "
-	"       ARRAY(SELECT - a.amount FROM pg_catalog.unnest(g.amounts) WITH ORDINALITY a (amount, place) ORDER BY a.place) "
-	"  FROM gone g",
+	"WITH t AS (DELETE FROM artery.conversion_trace x WHERE x.tenant_id = $1 AND x.conversion_id = $2 "
+	"           RETURNING x.tenant_id, x.traced_at, x.happened_at, x.positions, x.amounts) "
+	INSERT_CORRECTION " FROM t",
 	2, {TEXTOID, TEXTOID}, NULL
+};
+
+/* The credit of a deal is counted anew. */
+static ArteryStatement note_deal = {
+	"INSERT INTO artery.allocation_delta (tenant_id, deal_id) VALUES ($1, $2)", 2, {TEXTOID, TEXTOID}, NULL
 };
 
 static const SightingColumns sighting_columns = {
@@ -111,6 +121,7 @@ static const SightingColumns sighting_columns = {
 	CONVERSION_SCREEN_HEIGHT, CONVERSION_TIMEZONE, CONVERSION_TIMEZONE_OFFSET, CONVERSION_FINGERPRINT_HASH
 };
 
+static void note_if_deal(const Datum *row);
 static void form_trace(const Posterior *posterior, const Datum *values, Datum *row, bool *nulls);
 static void describe_conversion(Weighing *weighing);
 static void collect(Weighing *weighing, TimestampTz since);
@@ -169,20 +180,29 @@ artery_posterior_store(const Posterior *posterior, const Datum *values, bool aga
 
 	row[0] = values[CONVERSION_TENANT_ID];
 	row[1] = values[CONVERSION_ID];
+	if (again)
+		(void) artery_execute(&remove_trace, row, NULL, false, 0);
 	if (posterior == NULL)
-	{
-		if (again)
-			(void) artery_execute(&remove_trace, row, NULL, false, 0);
 		return;
-	}
 	form_trace(posterior, values, row, nulls);
 	for (i = 0; i < TRACE_COLUMNS; i++)
 		null_flags[i] = nulls[i] ? 'n' : ' ';
-	if (artery_execute(&insert_trace_and_delta, row, null_flags, false, 0) == 0)
-	{
-		(void) artery_execute(&remove_trace, row, NULL, false, 0);
-		(void) artery_execute(&insert_trace, row, null_flags, false, 0);
-	}
+	(void) artery_execute(&insert_trace, row, null_flags, false, 0);
+	note_if_deal(row);
+}
+
+/* Of a conversion (tenant_id, conversion_id) that is a deal's. */
+static void
+note_if_deal(const Datum *row)
+{
+	text	   *id = DatumGetTextPP(row[1]);
+	size_t		prefix = strlen(ARTERY_DEAL_CONVERSION);
+	Datum		keys[2] = {row[0]};
+
+	if (VARSIZE_ANY_EXHDR(id) <= prefix || memcmp(VARDATA_ANY(id), ARTERY_DEAL_CONVERSION, prefix) != 0)
+		return;
+	keys[1] = PointerGetDatum(cstring_to_text_with_len(VARDATA_ANY(id) + prefix, VARSIZE_ANY_EXHDR(id) - prefix));
+	(void) artery_execute(&note_deal, keys, NULL, false, 0);
 }
 
 void
@@ -195,7 +215,7 @@ artery_posterior_store_later(const Posterior *posterior, const Datum *values)
 		return;
 	form_trace(posterior, values, row, nulls);
 	if (!artery_bulk_add(&bulk_trace, row, nulls))
-		artery_posterior_store(posterior, values, false);
+		artery_posterior_store(posterior, values, true);
 }
 
 /* The row of conversion_trace. */
@@ -206,18 +226,21 @@ form_trace(const Posterior *posterior, const Datum *values, Datum *row, bool *nu
 	row[0] = values[CONVERSION_TENANT_ID];
 	row[1] = values[CONVERSION_ID];
 	row[2] = values[CONVERSION_TIMESTAMP];
-	row[3] = BoolGetDatum(posterior->by_id);
-	row[4] = posterior->best_click_id;
-	nulls[4] = posterior->best_click_id == (Datum) 0;
-	row[5] = Float8GetDatum(posterior->verdict.raw);
-	row[6] = Float8GetDatum(posterior->verdict.confidence);
-	row[7] = BoolGetDatum(posterior->was_right);
-	nulls[7] = !posterior->by_id;
-	row[8] = Float8GetDatum(posterior->verdict.none);
-	row[9] = Float8GetDatum(posterior->verdict.rest);
-	row[10] = DirectFunctionCall1(jsonb_in, CStringGetDatum(posterior->credit));
-	row[11] = CStringGetTextDatum(posterior->candidates);	/* JSON as it was written */
-	artery_calibration_pack(&posterior->learnt, &row[12], &row[13]);
+	/* as for clicks: the id comes first (see artery.attribution_horizon) */
+	(void) GetTopTransactionId();
+	row[3] = TimestampTzGetDatum(artery_clock_moment());
+	row[4] = BoolGetDatum(posterior->by_id);
+	row[5] = posterior->best_click_id;
+	nulls[5] = posterior->best_click_id == (Datum) 0;
+	row[6] = Float8GetDatum(posterior->verdict.raw);
+	row[7] = Float8GetDatum(posterior->verdict.confidence);
+	row[8] = BoolGetDatum(posterior->was_right);
+	nulls[8] = !posterior->by_id;
+	row[9] = Float8GetDatum(posterior->verdict.none);
+	row[10] = Float8GetDatum(posterior->verdict.rest);
+	row[11] = DirectFunctionCall1(jsonb_in, CStringGetDatum(posterior->credit));
+	row[12] = CStringGetTextDatum(posterior->candidates);	/* JSON as it was written */
+	artery_calibration_pack(&posterior->learnt, &row[13], &row[14]);
 }
 
 /* The candidates, newest first, each once. */
@@ -276,7 +299,7 @@ read_candidate(Weighing *weighing, uint64 row, WeighedClick *click)
 	bool		nulls[CANDIDATE_FIELDS];
 
 	memset(click, 0, sizeof(WeighedClick));
-	artery_row(row, fields, nulls);
+	artery_field_row(row, 1, fields, nulls);
 	click->click.found = true;
 	click->click.click_id = fields[0];
 	click->click.click_id_null = nulls[0];
@@ -299,7 +322,7 @@ read_candidate(Weighing *weighing, uint64 row, WeighedClick *click)
 		click->sighting.ip = artery_salt_seal(weighing->tenant->salt, artery_sighting_address_key(fields[9]));
 		click->sighting.block = artery_salt_seal(weighing->tenant->salt, artery_sighting_block_key(fields[9]));
 	}
-	return (int) DatumGetInt64(fields[10]);
+	return DatumGetInt32(fields[10]);
 }
 
 /* Insert it where its time belongs; false if it is there already. */

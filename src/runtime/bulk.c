@@ -51,6 +51,8 @@ artery_bulk_add(ArteryBulk *bulk, const Datum *values, const bool *nulls)
 		rows = prepare(bulk);
 	if (rows->count > 0 && rows->subtransaction != GetCurrentSubTransactionId())
 		return false;
+	if (rows->count == BULK_ROWS)
+		write_rows(rows);
 	rows->subtransaction = GetCurrentSubTransactionId();
 
 	before = MemoryContextSwitchTo(rows->context);
@@ -58,8 +60,6 @@ artery_bulk_add(ArteryBulk *bulk, const Datum *values, const bool *nulls)
 	rows->rows[rows->count++] = heap_copy_tuple_as_datum(tuple, rows->descriptor);
 	heap_freetuple(tuple);
 	MemoryContextSwitchTo(before);
-	if (rows->count == BULK_ROWS)
-		write_rows(rows);
 	return true;
 }
 

@@ -9,7 +9,7 @@
 
 #include "runtime/dbtx.h"
 
-#define BULK_ROWS 100			/* written at once at the latest then */
+#define BULK_ROWS 100			/* that wait at most; they are written when another comes */
 
 /*
  * Rows of a table of schema artery that wait. The statement takes them as its

@@ -19,6 +19,7 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "runtime/dbtx.h"
 
@@ -222,11 +223,28 @@ artery_field_time(uint64 row, int column)
 	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
 }
 
+/* The descriptor of the type that was read last is kept. */
 void
-artery_row(uint64 row, Datum *values, bool *nulls)
+artery_field_row(uint64 row, int column, Datum *values, bool *nulls)
 {
-	Assert(row < SPI_processed);
-	heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, values, nulls);
+	static TupleDesc descriptor = NULL;
+	bool		isnull;
+	HeapTupleHeader composite = DatumGetHeapTupleHeader(artery_field(row, column, &isnull));
+	HeapTupleData tuple;
+
+	Assert(!isnull);
+	if (descriptor == NULL || descriptor->tdtypeid != HeapTupleHeaderGetTypeId(composite))
+	{
+		MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+
+		if (descriptor != NULL)
+			FreeTupleDesc(descriptor);
+		descriptor = lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(composite), HeapTupleHeaderGetTypMod(composite));
+		MemoryContextSwitchTo(before);
+	}
+	tuple.t_len = HeapTupleHeaderGetDatumLength(composite);
+	tuple.t_data = composite;
+	heap_deform_tuple(&tuple, descriptor, values, nulls);
 }
 
 Datum

@@ -82,10 +82,10 @@ extern bool artery_field_bool(uint64 row, int column);	/* false when null */
 extern TimestampTz artery_field_time(uint64 row, int column);	/* DT_NOBEGIN when null */
 
 /*
- * All fields of a row of the last result at once, which for more than a few is
- * faster than one by one. The arrays have room for its columns.
+ * The fields of a composite of a named type, in a column of a row of the last
+ * result, which is not null. The arrays have room for the fields of the type.
  */
-extern void artery_row(uint64 row, Datum *values, bool *nulls);
+extern void artery_field_row(uint64 row, int column, Datum *values, bool *nulls);
 
 /* A copy of a by-reference field in the scope's caller context. */
 extern Datum artery_field_copy(ArteryScope *scope, uint64 row, int column, bool *isnull);

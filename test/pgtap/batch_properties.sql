@@ -39,7 +39,7 @@ CREATE FUNCTION pg_temp.one_by_one(prefix text) RETURNS bigint LANGUAGE sql AS $
 $$;
 CREATE FUNCTION pg_temp.answers(prefix text) RETURNS TABLE (visit text, answer text) LANGUAGE sql AS $$
     SELECT substr(c.conversion_id, length(prefix) + 1),
-           concat_ws('|', (to_jsonb(c) - 'tenant_id' - 'conversion_id' - 'attributed_at')::text, (to_jsonb(t) - 'tenant_id' - 'conversion_id')::text,
+           concat_ws('|', (to_jsonb(c) - 'tenant_id' - 'conversion_id' - 'attributed_at')::text, (to_jsonb(t) - 'tenant_id' - 'conversion_id' - 'traced_at')::text,
                      l.layer_1_result, l.layer_2_result, l.layer_3_result, l.attempt_number)
       FROM artery.conversion_tracking c
       LEFT JOIN artery.conversion_trace t USING (tenant_id, conversion_id)

@@ -41,7 +41,8 @@ SELECT set_eq($$ SELECT name FROM functions WHERE prosecdef $$, ARRAY[
     'record_feedback', 'record_dna', 'ad_decision', 'rebuild_allocation_state', 'allocate_budget', 'explain_recommendation', 'replay_allocation', 'replay_recommendation', 'run_scheduled_allocation',
     'schedule_allocation', 'unschedule_allocation', 'schedule_sql', 'queue_ad_change', 'approve_ad_change',
     'reject_ad_change', 'cancel_ad_change', 'rollback_ad_change', 'retry_ad_change', 'resume_delivery', 'pause_owner', 'constrain_owner', 'resume_owner',
-    'erase_contact', 'clear_device_data', 'enqueue_job', 'claim_jobs', 'complete_job', 'fail_job', 'retry_job', 'health', 'purge', 'note_progress', 'note_deal'],
+    'erase_contact', 'clear_device_data', 'enqueue_job', 'claim_jobs', 'complete_job', 'fail_job', 'retry_job', 'health', 'purge', 'note_progress', 'note_deal',
+    'conversion_after_delete'],
     'functions with the owner''s rights are exactly these');
 -- In all of them a tenant that is not the caller's, or a caller who is bound, is refused first: see rls.sql.
 

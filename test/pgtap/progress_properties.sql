@@ -11,10 +11,11 @@ SELECT artery.register_ad('progress', pg_temp.ad(i), 'c', first_seen => '2024-01
 SELECT artery.register_ad('progress too', pg_temp.ad(i), 'c', first_seen => '2024-01-01 00:00+00') FROM generate_series(0, 6) i;
 -- an attribution that is not sure: its parts go to several ads, and may change
 CREATE FUNCTION pg_temp.share(a_deal text, parts jsonb) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, by_id, best_probability, stated, no_click, unseen_click,
+    INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, traced_at, by_id, best_probability, stated, no_click, unseen_click,
                                          credit, candidates, positions, amounts)
-    VALUES ('progress', 'deal:' || a_deal, '2024-02-01', false, 0.5, 0.5, 0, 0, parts, '[]', '{}', '{}')
+    VALUES ('progress', 'deal:' || a_deal, '2024-02-01', '2024-02-01', false, 0.5, 0.5, 0, 0, parts, '[]', '{}', '{}')
     ON CONFLICT (tenant_id, conversion_id) DO UPDATE SET credit = excluded.credit;
+    INSERT INTO artery.allocation_delta (tenant_id, deal_id) VALUES ('progress', a_deal);
     UPDATE artery.deal d SET conversion_id = 'deal:' || a_deal WHERE d.tenant_id = 'progress' AND d.deal_id = a_deal;
 $$;
 -- something happens that depends on k alone

@@ -177,7 +177,7 @@ SELECT conversion_id, success, attribution_method, ad_id, attribution_window_hou
   FROM artery.conversion_tracking WHERE conversion_id LIKE 'late-%' ORDER BY 1;
 SELECT artery.reattribute('att_nobody');
 
--- A conversion that came again after its row was removed goes on counting attempts.
+-- With a conversion goes its log; it may come again.
 DELETE FROM artery.conversion_tracking WHERE tenant_id = 'att_a' AND conversion_id = 'l2';
 SELECT ok FROM pg_temp.attribute('l2', print => '1');
 SELECT pg_temp.layers('l2');

@@ -49,11 +49,12 @@ SELECT 'batch_a', 'outer' || i, pg_temp.inner_insert(i), '2025-06-10 12:00+00', 
 SELECT string_agg(conversion_id || ' ' || conversion_type, ', ' ORDER BY conversion_id) FROM artery.conversion_tracking
  WHERE tenant_id = 'batch_a' AND conversion_id ~ '^(c|inner|other|outer)';
 SELECT * FROM stored;
--- One that was removed and comes again is another attempt, and what it taught is taken back.
+-- One that was removed is gone with its log, what it taught is taken back, and it may come again.
 SELECT artery.fold_attribution_state('batch_a') > 0 AS folded;
 DELETE FROM artery.conversion_tracking WHERE tenant_id = 'batch_a' AND conversion_id = 'v1';
 INSERT INTO artery.conversion_tracking (tenant_id, conversion_id, conversion_type, conversion_timestamp, ip_address, user_agent, fingerprint_hash)
 VALUES ('batch_a', 'v1', 'lead', '2025-06-10 12:00+00', '192.0.2.1', 'agent', 'print1'), ('batch_a', 'v250', 'lead', '2025-06-10 12:00+00', '192.0.2.1', 'agent', 'print1');
 SELECT * FROM stored;
 SELECT attempt_number, count(*) FROM artery.attribution_performance_log WHERE tenant_id = 'batch_a' AND conversion_id IN ('v1', 'v250') GROUP BY 1 ORDER BY 1;
-SELECT count(*) AS to_learn, count(*) FILTER (WHERE d.amounts[1] < 0) AS to_take_back FROM artery.attribution_delta d WHERE d.tenant_id = 'batch_a';
+SELECT count(*) FILTER (WHERE t.traced_at > s.counted_until) AS to_learn, (SELECT count(*) FROM artery.attribution_correction d WHERE d.tenant_id = 'batch_a') AS to_take_back
+  FROM artery.conversion_trace t JOIN artery.attribution_state s ON s.tenant_id = t.tenant_id WHERE t.tenant_id = 'batch_a';

@@ -107,7 +107,9 @@ BEGIN
                   >= (SELECT max(c.tracked_at) FROM artery.click_tracking c WHERE c.tenant_id = tenant);
         PERFORM pg_sleep(0.1);
     END LOOP;
-    RETURN NOT EXISTS (SELECT FROM artery.attribution_delta d WHERE d.tenant_id = tenant);
+    RETURN NOT EXISTS (SELECT FROM artery.conversion_trace x JOIN artery.attribution_state s ON s.tenant_id = x.tenant_id
+                        WHERE x.tenant_id = tenant AND x.traced_at > s.counted_until)
+       AND NOT EXISTS (SELECT FROM artery.attribution_correction d WHERE d.tenant_id = tenant);
 END
 $$;
 INSERT INTO artery.click_tracking (tenant_id, ad_id, ip_address, user_agent, os, browser, screen_width, timezone, click_id, click_timestamp)

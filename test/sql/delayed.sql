@@ -84,8 +84,8 @@ SELECT inputs -> 'stages' AS stages, inputs -> 'won_value' AS won_value, inputs 
   FROM artery.funnel_inputs('delayed', '2024-03-10 00:00+00') ORDER BY ad_id;
 -- what the attribution credits in parts counts in parts, and nowhere twice
 BEGIN;
-INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, by_id, best_probability, stated, no_click, unseen_click, credit, candidates, positions, amounts)
-VALUES ('delayed', 'deal:delayed 1', artery.now(), false, 0.5, 0.5, 0.1, 0.1, '{"good": 0.5, "poor": 0.25}', '[]', '{}', '{}');
+INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, traced_at, by_id, best_probability, stated, no_click, unseen_click, credit, candidates, positions, amounts)
+VALUES ('delayed', 'deal:delayed 1', artery.now(), artery.now(), false, 0.5, 0.5, 0.1, 0.1, '{"good": 0.5, "poor": 0.25}', '[]', '{}', '{}');
 SELECT inputs -> 'stages' AS stages FROM artery.funnel_inputs('delayed', '2024-03-10 00:00+00') ORDER BY ad_id;
 ROLLBACK;
 CREATE TEMP TABLE run AS

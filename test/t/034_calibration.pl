@@ -28,7 +28,7 @@ my $clicks = q{SELECT coalesce(round(sum(occurrences)::numeric, 1), 0) FROM arte
 wait_for('SELECT worker_pid IS NOT NULL FROM artery.worker_status()', 'the worker is there');
 ask(q{SELECT artery.track_click('acme', 'c', 'ad_1', 'k1', ip_address => '192.0.2.1')});
 is(ask(convert('v1')), 't', 'a conversion finds its click');
-wait_for('SELECT count(*) = 0 FROM artery.attribution_delta', 'what it taught is learnt without anybody asking');
+wait_for('SELECT max(t.traced_at) <= max(s.counted_until) FROM artery.conversion_trace t JOIN artery.attribution_state s ON s.tenant_id = t.tenant_id', 'what it taught is learnt without anybody asking');
 is(ask($clicks), '1.0', 'its click is counted');
 
 # A click whose transaction ends late is counted then, once; those beside it do not wait for ever.
@@ -47,7 +47,7 @@ is(ask(convert('v2')), 't', 'a conversion beside an open fold');
 cmp_ok(time - $began, '<', 3, 'does not wait');
 $late->query_safe('ROLLBACK');
 $late->quit;
-wait_for('SELECT count(*) = 0 FROM artery.attribution_delta', 'and is learnt from when that has ended')
+wait_for('SELECT max(t.traced_at) <= max(s.counted_until) FROM artery.conversion_trace t JOIN artery.attribution_state s ON s.tenant_id = t.tenant_id', 'and is learnt from when that has ended')
   if ask(convert('v3')) eq 't';
 
 # What was learnt outlives a crash.
