@@ -57,16 +57,16 @@ CREATE TYPE artery.click_candidate AS (
     ad_id           text,
     adset_id        text,
     campaign_id     text,
-    click_timestamp timestamptz,
     sighting        smallint,
     hardware_key    bigint,
     agent_key       bigint,
     fingerprint_key bigint,
     ip_address      inet,
-    search_range    integer
+    search_range    integer,
+    occurrences     double precision
 );
 COMMENT ON TYPE artery.click_candidate IS
-'A click that may have earned a conversion, and the range of an index it was found in: 1 of the address, 2 of the fingerprint, 3 of the hardware.';
+'A click that may have earned a conversion, and the range of an index it was found in: 1 of the address, 2 of the fingerprint, 3 of the hardware. In range 0 it is no click, but a value_key of attribution_value, in place of the hardware''s, with its occurrences.';
 
 -- One row: how the calibrated model weighed a conversion.
 CREATE TABLE artery.conversion_trace (

@@ -31,6 +31,7 @@
 #define CALIBRATED_HOURS 8		/* parts of the day, UTC */
 #define CALIBRATED_CANDIDATES 64	/* at most, of a conversion */
 
+#define CALIBRATED_COMMON_HARDWARE 50.0	/* clicks a week; of more, nobody is told by the hardware (measured: the answers are as true, credit of ads truer) */
 #define CALIBRATED_WINDOW_DAYS 7.0
 #define CALIBRATED_HALF_LIFE_DAYS 30.0	/* of what is learnt */
 #define CALIBRATED_COUNT_HALF_LIFE_DAYS 7.0 /* of the counts of values */

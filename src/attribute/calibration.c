@@ -16,15 +16,14 @@
 #include "commands/trigger.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "attribute/calibration.h"
 #include "attribute/lesson.h"
+#include "attribute/value_count.h"
 #include "capture/click_window.h"
 #include "capture/fields.h"
-#include "capture/sighting.h"
 #include "runtime/bulk.h"
 #include "runtime/clock.h"
 #include "runtime/dbtx.h"
@@ -41,7 +40,6 @@
 #define WAKE_SECONDS 2			/* the worker is told of news at most this often */
 #define FOLD_BATCH 10000		/* clicks that a conversion counts along the way */
 #define TRUSTED_SECONDS 1		/* a state that was read is not read again, unless there is news of it */
-#define KNOWN_VALUES 50000		/* kept in memory at most */
 
 PG_FUNCTION_INFO_V1(artery_tell_learnt);
 
@@ -60,16 +58,6 @@ typedef struct KeptState
 } KeptState;
 
 static KeptState kept = {.tenant_id = ""};
-
-/* How often a value occurred, as of counted_at. */
-typedef struct KnownValue
-{
-	int64		key;
-	double		occurrences;
-	TimestampTz counted_at;
-} KnownValue;
-
-static HTAB *known_values = NULL;
 
 /* Values, and the state with them: its row is the one with folded_at. */
 static ArteryStatement select_learnt = {
@@ -95,17 +83,6 @@ static ArteryStatement fold_state = {
 	"SELECT artery.fold_attribution($1, false, $2)", 2, {TEXTOID, INT4OID}, NULL
 };
 
-static ArteryStatement select_values = {
-	"SELECT v.value_key, v.occurrences, v.counted_at FROM artery.attribution_value v "
-	" WHERE v.tenant_id = $1 AND v.value_key = ANY ($2)",
-	2, {TEXTOID, INT8ARRAYOID}, NULL
-};
-
-static int	seek_unknown(const int64 *keys, int nkeys, Datum *sought);
-static void forget_values(void);
-static void remember_values(uint64 rows, const Datum *sought, int count);
-static void remember_value(int64 key, double occurrences, TimestampTz counted_at);
-static Datum make_keys(Datum *keys, int count);
 static bool read_learnt(Datum tenant_id, const int64 *keys, int nkeys);
 static void read_state(uint64 row);
 static void trust_state(uint32 topic, bool is_counted, uint32 news);
@@ -117,15 +94,9 @@ static double count_learnt(const CalibratedState *learnt);
 static void wake_worker(void);
 
 void
-artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts,
-						CalibratedState *state, double *days)
+artery_calibration_refresh(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys)
 {
 	bool		found = read_learnt(tenant_id, keys, nkeys);
-	double		keep;
-	double	   *number = (double *) state;
-	double	   *learnt = (double *) &kept.learnt;
-	const double *fresh;
-	int			i;
 
 	if (is_stale(at, found) && XactIsoLevel == XACT_READ_COMMITTED)
 	{
@@ -135,15 +106,25 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int 
 		artery_bulk_flush();
 		(void) artery_execute(&fold_state, values, NULL, false, 1);
 		kept.conversions = 0;
-		found = read_learnt(tenant_id, keys, nkeys);
+		(void) read_learnt(tenant_id, keys, nkeys);
 	}
+	artery_value_use(kept.tenant_id, kept.version);
 	kept.conversions++;
 	wake_worker();
-	artery_calibration_count(tenant_id, at, keys, nkeys, counts);
+}
+
+void
+artery_calibration_load(TimestampTz at, CalibratedState *state, double *days)
+{
+	double		keep;
+	double	   *number = (double *) state;
+	double	   *learnt = (double *) &kept.learnt;
+	const double *fresh;
+	int			i;
 
 	artery_calibrated_init(state);
 	*days = 0;
-	if (!found)
+	if (kept.version == 0)
 		return;
 	fresh = (const double *) artery_lesson_find(kept.tenant_id, kept.counted_until);
 	/* of a moment before what was learnt last, the same is held true */
@@ -152,95 +133,6 @@ artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int 
 		number[i] = Max(number[i] * 0.01, number[i] + learnt[i] * keep + (fresh == NULL ? 0 : fresh[i]));
 	if (kept.known_since != DT_NOBEGIN)
 		*days = (Max(at, kept.learnt_at) - kept.known_since) / (double) USECS_PER_DAY;
-}
-
-void
-artery_calibration_count(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts)
-{
-	Datum	   *sought = palloc(nkeys * sizeof(Datum));
-	int			nsought;
-	int			i;
-
-	forget_values();
-	nsought = seek_unknown(keys, nkeys, sought);
-	if (nsought > 0)
-	{
-		Datum		values[2] = {tenant_id, make_keys(sought, nsought)};
-
-		remember_values(artery_click_execute_by_index(&select_values, values, NULL, 0), sought, nsought);
-	}
-	for (i = 0; i < nkeys; i++)
-	{
-		const KnownValue *value = keys[i] == 0 ? NULL : hash_search(known_values, &keys[i], HASH_FIND, NULL);
-		double		age;
-
-		counts[i] = 0;
-		if (value == NULL || value->occurrences == 0)
-			continue;
-		age = Max(at - value->counted_at, 0) / (double) USECS_PER_DAY;
-		/* faded sums become a week's clicks: ln 2 of a steady stream's sum */
-		counts[i] = value->occurrences * exp2(-age / CALIBRATED_COUNT_HALF_LIFE_DAYS) *
-			CALIBRATED_WINDOW_DAYS / (CALIBRATED_COUNT_HALF_LIFE_DAYS / 0.69314718055994531);
-	}
-	pfree(sought);
-}
-
-/* The keys whose values are not known yet; returns how many. */
-static int
-seek_unknown(const int64 *keys, int nkeys, Datum *sought)
-{
-	int			count = 0;
-	int			i;
-
-	for (i = 0; i < nkeys; i++)
-		if (keys[i] != 0 && hash_search(known_values, &keys[i], HASH_FIND, NULL) == NULL)
-			sought[count++] = Int64GetDatum(keys[i]);
-	return count;
-}
-
-/* Values change with the version of the state only; known ones of another are forgotten. */
-static void
-forget_values(void)
-{
-	static int64 version = 0;
-	static char tenant_id[LESSON_NAME_LENGTH + 1] = "";
-	HASHCTL		control = {.keysize = sizeof(int64),.entrysize = sizeof(KnownValue)};
-
-	if (known_values != NULL && version == kept.version && version != 0 && strcmp(tenant_id, kept.tenant_id) == 0 &&
-		hash_get_num_entries(known_values) < KNOWN_VALUES)
-		return;
-	if (known_values != NULL)
-		hash_destroy(known_values);
-	known_values = hash_create("artery values of clicks", 1024, &control, HASH_ELEM | HASH_BLOBS);
-	version = kept.version;
-	strlcpy(tenant_id, kept.tenant_id, sizeof(tenant_id));
-}
-
-/* Those of the last result, and that what was sought and not found never occurred. */
-static void
-remember_values(uint64 rows, const Datum *sought, int count)
-{
-	uint64		row;
-	int			i;
-
-	for (row = 0; row < rows; row++)
-		if (!artery_field_null(row, 2))
-			remember_value(artery_field_int64(row, 1), artery_field_double(row, 2), artery_field_time(row, 3));
-	for (i = 0; i < count; i++)
-		remember_value(DatumGetInt64(sought[i]), 0, 0);
-}
-
-/* The first thing that is said of a key holds. */
-static void
-remember_value(int64 key, double occurrences, TimestampTz counted_at)
-{
-	bool		found;
-	KnownValue *value = hash_search(known_values, &key, HASH_ENTER, &found);
-
-	if (found)
-		return;
-	value->occurrences = occurrences;
-	value->counted_at = counted_at;
 }
 
 void
@@ -264,12 +156,6 @@ artery_calibration_pack(const CalibratedState *learnt, Datum *positions, Datum *
 											   TYPALIGN_DOUBLE));
 }
 
-static Datum
-make_keys(Datum *keys, int count)
-{
-	return PointerGetDatum(construct_array(keys, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
 /*
  * Bring the kept state up to date, and the known values by those of the keys;
  * false if the tenant has no state yet. Values known of another version of the
@@ -279,11 +165,11 @@ static bool
 read_learnt(Datum tenant_id, const int64 *keys, int nkeys)
 {
 	char	   *name = TextDatumGetCString(tenant_id);
-	Datum	   *sought = palloc(nkeys * sizeof(Datum));
 	uint32		topic = artery_news_topic(name);
 	Datum		values[3];
-	int			nsought;
+	bool		with_values;
 	uint64		rows;
+	uint64		row;
 	uint32		news = 0;
 	bool		is_counted;
 
@@ -292,12 +178,11 @@ read_learnt(Datum tenant_id, const int64 *keys, int nkeys)
 	if (is_trusted(topic))
 		return true;
 	is_counted = artery_news_count(topic, &news);
-	forget_values();
-	nsought = seek_unknown(keys, nkeys, sought);
+	artery_value_use(kept.tenant_id, kept.version);
 	values[0] = tenant_id;
 	values[1] = Int64GetDatum(kept.version);
-	values[2] = make_keys(sought, nsought);
-	rows = artery_click_execute_by_index(nsought > 0 ? &select_learnt : &select_state, values, NULL, 0);
+	with_values = artery_value_seek(keys, nkeys, &values[2]) > 0;
+	rows = artery_click_execute_by_index(with_values ? &select_learnt : &select_state, values, NULL, 0);
 	if (rows == 0 || artery_field_null(rows - 1, 5))
 	{
 		forget_state(name);
@@ -305,9 +190,10 @@ read_learnt(Datum tenant_id, const int64 *keys, int nkeys)
 	}
 	read_state(rows - 1);
 	trust_state(topic, is_counted, news);
-	forget_values();
-	remember_values(rows, sought, nsought);
-	pfree(sought);
+	artery_value_use(kept.tenant_id, kept.version);
+	for (row = 0; row + 1 < rows; row++)
+		artery_value_remember(artery_field_int64(row, 1), artery_field_double(row, 2), artery_field_time(row, 3));
+	artery_value_settle(values[2]);
 	return true;
 }
 

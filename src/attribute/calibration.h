@@ -13,20 +13,15 @@
 
 #include "attribute/calibrated.h"
 
-/* Key under which clicks of a class are counted; other keys are hashes. */
-#define CALIBRATION_CLASS_KEY(click_class) ((click_class) + 1)
-
 /*
- * The state as of a moment, with the factory's priors, and the days for which
- * the tenant is known; and how often values occur in the clicks of a week, as of
- * that moment: counts[i] for keys[i], 0 for those never seen. A key of 0 is
- * skipped. Has what is new folded in first where much is.
+ * Have at hand what was learnt of a tenant, as it is stored now; has what is new
+ * folded in first where much is. The values of some keys are read along where
+ * this reads at all (see value_count.h).
  */
-extern void artery_calibration_load(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts,
-									CalibratedState *state, double *days);
+extern void artery_calibration_refresh(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys);
 
-/* The counts alone, of the state loaded last. */
-extern void artery_calibration_count(Datum tenant_id, TimestampTz at, const int64 *keys, int nkeys, double *counts);
+/* The state at hand, as of a moment, with the factory's priors; and the days for which the tenant is known. */
+extern void artery_calibration_load(TimestampTz at, CalibratedState *state, double *days);
 
 /* What a conversion of this transaction taught, for those after it; folding brings it to everybody. */
 extern void artery_calibration_remember(Datum tenant_id, const CalibratedState *learnt);

@@ -13,7 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "attribute/calibrated.h"
-#include "attribute/calibration.h"
+#include "attribute/value_count.h"
 #include "capture/fields.h"
 #include "capture/sighting.h"
 #include "tenant/tenant.h"
@@ -61,7 +61,7 @@ artery_click_values(PG_FUNCTION_ARGS)
 			keys[count++] = PG_GETARG_DATUM(i);
 	if (!PG_ARGISNULL(5))
 		artery_sighting_decode(PG_GETARG_INT16(5), &sighting);
-	keys[count++] = Int64GetDatum(CALIBRATION_CLASS_KEY(artery_calibrated_class(sighting.os, sighting.in_app)));
+	keys[count++] = Int64GetDatum(VALUE_CLASS_KEY(artery_calibrated_class(sighting.os, sighting.in_app)));
 	PG_RETURN_ARRAYTYPE_P(construct_array(keys, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 

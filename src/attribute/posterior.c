@@ -1,11 +1,7 @@
 /*
  * posterior.c
- *		The calibrated model at work.
- *
- * Candidates come from three index ranges (address, fingerprint, hardware), newest
- * first and bounded, so that a busy value costs no more than a rare one. Clicks
- * beyond the ranges are accounted for as unseen: how far back a range reaches
- * tells how many.
+ *		The calibrated model at work: candidates described in its terms, the
+ *		verdict, what it teaches, and the trace that is kept of it.
  */
 #include "artery.h"
 
@@ -19,10 +15,11 @@
 #include "attribute/attribution.h"
 #include "attribute/calibrated.h"
 #include "attribute/calibration.h"
+#include "attribute/candidate.h"
 #include "attribute/layered.h"
 #include "attribute/posterior.h"
+#include "attribute/value_count.h"
 #include "attribute/verdict.h"
-#include "capture/click_window.h"
 #include "capture/salt.h"
 #include "capture/sighting.h"
 #include "runtime/bulk.h"
@@ -30,40 +27,6 @@
 #include "runtime/dbtx.h"
 
 #define TRACE_COLUMNS 15
-/* Measured: with 16 each, as many answers are right, and the credit of ads is no truer. */
-#define ADDRESS_LIMIT 8
-#define FINGERPRINT_LIMIT 6
-#define HARDWARE_LIMIT 4
-
-StaticAssertDecl(WEIGHED_CLICKS >= ADDRESS_LIMIT + FINGERPRINT_LIMIT + HARDWARE_LIMIT, "there is room for all ranges");
-
-/*
- * The clicks of a range, with the number of the range; and their time, by which
- * they are sorted. One composite: to start a statement costs by its columns,
- * those of each of its nodes.
- */
-#define SELECT_CANDIDATE(range) \
-	"SELECT ROW (c.click_id, c.ad_id, c.adset_id, c.campaign_id, c.click_timestamp, c.sighting, c.hardware_key, " \
-	"            c.agent_key, c.fingerprint_key, c.ip_address, " range ")::artery.click_candidate, c.click_timestamp " \
-	"  FROM artery.click_tracking c "
-
-#define CANDIDATE_FIELDS 11		/* of artery.click_candidate */
-
-#define NEWEST_IN_WINDOW(limit) "c.click_timestamp <= $2 AND c.click_timestamp >= $3 AND " CLICK_WEEKS \
-	" ORDER BY c.click_timestamp DESC LIMIT " CppAsString2(limit)
-
-static ClickStatement select_candidates = {
-	"(" SELECT_CANDIDATE("1") "WHERE c.tenant_id = $1 AND c.ip_address = $4 AND " NEWEST_IN_WINDOW(ADDRESS_LIMIT) ") UNION ALL "
-	"(" SELECT_CANDIDATE("2") "WHERE c.tenant_id = $1 AND c.fingerprint_key = $5 AND " NEWEST_IN_WINDOW(FINGERPRINT_LIMIT) ") UNION ALL "
-	"(" SELECT_CANDIDATE("3") "WHERE c.tenant_id = $1 AND c.hardware_key = $6 AND " NEWEST_IN_WINDOW(HARDWARE_LIMIT) ")",
-	6, {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INETOID, INT8OID, INT8OID}, NULL
-};
-
-static ClickStatement select_click = {
-	SELECT_CANDIDATE("0") "WHERE c.tenant_id = $1 AND c.click_id = $2 AND c.click_timestamp = $3 AND " CLICK_WEEKS,
-	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
-};
-
 /* Of a conversion that has none: one stored just now (see conversion_after_delete), or whose trace was removed. */
 static ArteryStatement insert_trace = {
 	"INSERT INTO artery.conversion_trace (tenant_id, conversion_id, happened_at, traced_at, by_id, best_click_id, "
@@ -116,6 +79,17 @@ static ArteryStatement note_deal = {
 	"INSERT INTO artery.allocation_delta (tenant_id, deal_id) VALUES ($1, $2)", 2, {TEXTOID, TEXTOID}, NULL
 };
 
+/* Values of a conversion that clicks are counted by, after the classes. */
+typedef enum OwnValue
+{
+	VALUE_IP = CALIBRATED_CLASSES,
+	VALUE_BLOCK,
+	VALUE_HASH,
+	VALUE_AGENT,
+	VALUE_HARDWARE,
+	OWN_VALUES
+} OwnValue;
+
 static const SightingColumns sighting_columns = {
 	CONVERSION_IP_ADDRESS, CONVERSION_USER_AGENT, CONVERSION_OS, CONVERSION_BROWSER, CONVERSION_SCREEN_WIDTH,
 	CONVERSION_SCREEN_HEIGHT, CONVERSION_TIMEZONE, CONVERSION_TIMEZONE_OFFSET, CONVERSION_FINGERPRINT_HASH
@@ -124,11 +98,8 @@ static const SightingColumns sighting_columns = {
 static void note_if_deal(const Datum *row);
 static void form_trace(const Posterior *posterior, const Datum *values, Datum *row, bool *nulls);
 static void describe_conversion(Weighing *weighing);
-static void collect(Weighing *weighing, TimestampTz since);
-static int	read_candidate(Weighing *weighing, uint64 row, WeighedClick *click);
-static double reach(const Weighing *weighing, bool searched, bool is_whole, TimestampTz oldest);
-static bool add_candidate(Weighing *weighing, const WeighedClick *click);
-static void view_candidates(Weighing *weighing);
+static void list_values(const Weighing *weighing, int64 *keys);
+static void view_candidates(Weighing *weighing, const int64 *own);
 static void view_candidate(Weighing *weighing, const WeighedClick *click, double block_clicks,
 						   CalibratedCandidate *view);
 static int	device_agreement(const Sighting *conversion, const Sighting *click);
@@ -143,6 +114,7 @@ artery_posterior_search(const ArteryTenant *tenant, const Datum *values, const b
 	Weighing   *weighing = palloc(sizeof(Weighing));
 	Posterior  *posterior;
 	TimestampTz since;
+	int64		keys[OWN_VALUES];
 
 	/* candidates are filled in as they come */
 	memset(weighing, 0, offsetof(Weighing, clicks));
@@ -155,8 +127,11 @@ artery_posterior_search(const ArteryTenant *tenant, const Datum *values, const b
 	if (weighing->sighting.ip == 0 && weighing->sighting.hash == 0)
 		return NULL;
 	since = weighing->at - artery_layered_window(tenant->settings.click_window_days);
-	collect(weighing, since);
-	view_candidates(weighing);
+	list_values(weighing, keys);
+	artery_calibration_refresh(values[CONVERSION_TENANT_ID], weighing->at, keys, OWN_VALUES);
+	artery_candidates_collect(weighing, since, keys, OWN_VALUES);
+	artery_calibration_load(weighing->at, &weighing->state, &weighing->conversion.days);
+	view_candidates(weighing, keys);
 
 	posterior = palloc0(sizeof(Posterior));
 	posterior->by_id = attribution->success;
@@ -243,147 +218,47 @@ form_trace(const Posterior *posterior, const Datum *values, Datum *row, bool *nu
 	artery_calibration_pack(&posterior->learnt, &row[13], &row[14]);
 }
 
-/* The candidates, newest first, each once. */
+/* The keys of the conversion's own values, in the order of OwnValue. */
 static void
-collect(Weighing *weighing, TimestampTz since)
+list_values(const Weighing *weighing, int64 *keys)
 {
-	Datum		values[6];
-	char		nulls[7] = "      ";
-	int			found[4] = {0};
-	TimestampTz oldest[4] = {weighing->at, weighing->at, weighing->at, weighing->at};
-	uint64		rows;
-	uint64		row;
-
-	values[0] = weighing->values[CONVERSION_TENANT_ID];
-	values[1] = TimestampTzGetDatum(weighing->at);
-	values[2] = TimestampTzGetDatum(since);
-	values[3] = weighing->values[CONVERSION_IP_ADDRESS];
-	values[4] = Int64GetDatum(weighing->sighting.hash);
-	values[5] = Int64GetDatum(weighing->sighting.hardware);
-	if (weighing->nulls[CONVERSION_IP_ADDRESS])
-		nulls[3] = 'n';
-	if (weighing->sighting.hash == 0)
-		nulls[4] = 'n';
-	if (weighing->sighting.hardware == 0)
-		nulls[5] = 'n';
-	rows = artery_click_execute(&select_candidates, since, weighing->at, values, nulls, 0);
-	for (row = 0; row < rows && weighing->count < WEIGHED_CLICKS; row++)
-	{
-		WeighedClick click;
-		int			range = read_candidate(weighing, row, &click);
-
-		(void) add_candidate(weighing, &click);
-		found[range]++;
-		oldest[range] = Min(oldest[range], click.click.at);
-	}
-	weighing->conversion.hash_reach = reach(weighing, nulls[4] == ' ', found[2] < FINGERPRINT_LIMIT, oldest[2]);
-	weighing->conversion.hardware_reach = reach(weighing, nulls[5] == ' ', found[3] < HARDWARE_LIMIT, oldest[3]);
-}
-
-/* How many hours back a range has brought all clicks. */
-static double
-reach(const Weighing *weighing, bool searched, bool is_whole, TimestampTz oldest)
-{
-	if (!searched)
-		return 0;
-	if (is_whole)
-		return CALIBRATED_WINDOW_DAYS * 24;
-	return artery_layered_hours(oldest, weighing->at);
-}
-
-/* Read it from a row of the last result; returns the number of its range. */
-static int
-read_candidate(Weighing *weighing, uint64 row, WeighedClick *click)
-{
-	Datum		fields[CANDIDATE_FIELDS];
-	bool		nulls[CANDIDATE_FIELDS];
-
-	memset(click, 0, sizeof(WeighedClick));
-	artery_field_row(row, 1, fields, nulls);
-	click->click.found = true;
-	click->click.click_id = fields[0];
-	click->click.click_id_null = nulls[0];
-	click->click.ad_id = fields[1];
-	click->click.ad_null = nulls[1];
-	click->click.adset_id = fields[2];
-	click->click.adset_null = nulls[2];
-	click->click.campaign_id = fields[3];
-	click->click.campaign_null = nulls[3];
-	click->click.at = DatumGetTimestampTz(fields[4]);
-	click->sighting.os = SIGHTING_OTHER_OS;
-	click->sighting.browser = SIGHTING_OTHER_BROWSER;
-	if (!nulls[5])
-		artery_sighting_decode(DatumGetInt16(fields[5]), &click->sighting);
-	click->sighting.hardware = nulls[6] ? 0 : DatumGetInt64(fields[6]);
-	click->sighting.agent = nulls[7] ? 0 : DatumGetInt64(fields[7]);
-	click->sighting.hash = nulls[8] ? 0 : DatumGetInt64(fields[8]);
-	if (!nulls[9])
-	{
-		click->sighting.ip = artery_salt_seal(weighing->tenant->salt, artery_sighting_address_key(fields[9]));
-		click->sighting.block = artery_salt_seal(weighing->tenant->salt, artery_sighting_block_key(fields[9]));
-	}
-	return DatumGetInt32(fields[10]);
-}
-
-/* Insert it where its time belongs; false if it is there already. */
-static bool
-add_candidate(Weighing *weighing, const WeighedClick *click)
-{
-	int			place = weighing->count;
-	int			i;
-
-	while (place > 0 && weighing->clicks[place - 1].click.at < click->click.at)
-		place--;
-	for (i = place - 1; i >= 0 && weighing->clicks[i].click.at == click->click.at; i--)
-		if (artery_verdict_same_text(weighing->clicks[i].click.click_id, click->click.click_id))
-			return false;
-	memmove(&weighing->clicks[place + 1], &weighing->clicks[place],
-			(weighing->count - place) * sizeof(WeighedClick));
-	weighing->clicks[place] = *click;
-	weighing->count++;
-	return true;
-}
-
-/*
- * Look up what the tenant taught and how common the conversion's values and the candidates' blocks are, and describe
- * both.
- */
-static void
-view_candidates(Weighing *weighing)
-{
-	enum
-	{
-		IP = CALIBRATED_CLASSES, BLOCK, HASH, AGENT, HARDWARE, BLOCKS
-	};
-	int64		keys[BLOCKS + WEIGHED_CLICKS];
-	double		counts[BLOCKS + WEIGHED_CLICKS];
-	CalibratedCounts *n = &weighing->conversion.counts;
 	int			i;
 
 	for (i = 0; i < CALIBRATED_CLASSES; i++)
-		keys[i] = CALIBRATION_CLASS_KEY(i);
-	keys[IP] = weighing->sighting.ip;
-	keys[BLOCK] = weighing->sighting.block;
-	keys[HASH] = weighing->sighting.hash;
-	keys[AGENT] = weighing->sighting.agent;
-	keys[HARDWARE] = weighing->sighting.hardware != 0 ? weighing->sighting.hardware : weighing->sighting.hash;
+		keys[i] = VALUE_CLASS_KEY(i);
+	keys[VALUE_IP] = weighing->sighting.ip;
+	keys[VALUE_BLOCK] = weighing->sighting.block;
+	keys[VALUE_HASH] = weighing->sighting.hash;
+	keys[VALUE_AGENT] = weighing->sighting.agent;
+	keys[VALUE_HARDWARE] = weighing->sighting.hardware != 0 ? weighing->sighting.hardware : weighing->sighting.hash;
+}
+
+/* Look up how common the conversion's values and the candidates' blocks are, and describe both. */
+static void
+view_candidates(Weighing *weighing, const int64 *own)
+{
+	int64		keys[OWN_VALUES + WEIGHED_CLICKS];
+	double		counts[OWN_VALUES + WEIGHED_CLICKS];
+	CalibratedCounts *n = &weighing->conversion.counts;
+	int			i;
+
+	memcpy(keys, own, OWN_VALUES * sizeof(int64));
 	for (i = 0; i < weighing->count; i++)
-		keys[BLOCKS + i] = weighing->clicks[i].sighting.block;
-	artery_calibration_load(weighing->values[CONVERSION_TENANT_ID], weighing->at, keys, BLOCKS + weighing->count, counts,
-							&weighing->state, &weighing->conversion.days);
+		keys[OWN_VALUES + i] = weighing->clicks[i].sighting.block;
+	artery_value_count(weighing->values[CONVERSION_TENANT_ID], weighing->at, keys, OWN_VALUES + weighing->count, counts);
 	for (i = 0; i < CALIBRATED_CLASSES; i++)
 	{
 		n->clicks_class[i] = counts[i];
 		n->window += counts[i];
 	}
-	n->ip = counts[IP];
-	n->block = counts[BLOCK];
-	n->hash = counts[HASH];
-	n->hash_agent = counts[AGENT];
-	n->hardware = counts[HARDWARE];
+	n->ip = counts[VALUE_IP];
+	n->block = counts[VALUE_BLOCK];
+	n->hash = counts[VALUE_HASH];
+	n->hash_agent = counts[VALUE_AGENT];
+	n->hardware = counts[VALUE_HARDWARE];
 	describe_conversion(weighing);
 	for (i = 0; i < weighing->count; i++)
-		view_candidate(weighing, &weighing->clicks[i], counts[BLOCKS + i], &weighing->views[i]);
+		view_candidate(weighing, &weighing->clicks[i], counts[OWN_VALUES + i], &weighing->views[i]);
 	count_same_device(weighing);
 }
 
@@ -482,7 +357,6 @@ learn(Weighing *weighing, const Attribution *attribution, TimestampTz since, Pos
 {
 	WeighedClick truth;
 	CalibratedCandidate truth_view;
-	Datum		keys[3];
 	double		block_clicks;
 	int			place;
 
@@ -504,13 +378,9 @@ learn(Weighing *weighing, const Attribution *attribution, TimestampTz since, Pos
 										 &posterior->learnt);
 		return;
 	}
-	keys[0] = weighing->values[CONVERSION_TENANT_ID];
-	keys[1] = truth.click.click_id;
-	keys[2] = TimestampTzGetDatum(truth.click.at);
-	if (artery_click_execute(&select_click, truth.click.at, truth.click.at, keys, NULL, 1) == 0)
+	if (!artery_candidate_find(weighing, attribution->best.click_id, attribution->best.at, &truth))
 		return;
-	(void) read_candidate(weighing, 0, &truth);
-	artery_calibration_count(keys[0], weighing->at, &truth.sighting.block, 1, &block_clicks);
+	artery_value_count(weighing->values[CONVERSION_TENANT_ID], weighing->at, &truth.sighting.block, 1, &block_clicks);
 	view_candidate(weighing, &truth, block_clicks, &truth_view);
 	artery_calibrated_learn_labelled(&weighing->state, &posterior->verdict, -1, &truth_view, &posterior->learnt);
 }
