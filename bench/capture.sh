@@ -89,10 +89,12 @@ SQL
     sql -c "CREATE INDEX ON bench_capture.click (tenant_id, fingerprint_hash, click_timestamp DESC)" -c "ANALYZE bench_capture.click"
     compare 'attribute_conversion, layered / SELECT and two INSERTs' '1.00 or more' "$work/attribute.sql" "$work/bare_attribution.sql"
     compare 'attribute_conversion, layered / the same, no constraints, by key' '' "$work/attribute.sql" "$work/barest_attribution.sql"
+    PROTOCOL=simple compare 'attribute_conversion, layered / SELECT and two INSERTs, neither prepared' '1.00 or more' "$work/attribute.sql" "$work/bare_attribution.sql"
     sql -c "SELECT artery.configure_tenant('bench_capture', '{\"attribution_model\": \"calibrated\"}')" \
         -c "SELECT artery.fold_attribution_state('bench_capture')" >/dev/null
     compare 'attribute_conversion, calibrated / SELECT and two INSERTs' '0.40 or more' "$work/attribute.sql" "$work/bare_attribution.sql"
     compare 'attribute_conversion, calibrated / the same, no constraints, by key' '' "$work/attribute.sql" "$work/barest_attribution.sql"
+    PROTOCOL=simple compare 'attribute_conversion, calibrated / SELECT and two INSERTs, neither prepared' '0.40 or more' "$work/attribute.sql" "$work/bare_attribution.sql"
     compare 'attribute_conversion, calibrated, all clicks at one address' '0.40 or more' "$work/attribute_crowd.sql" "$work/bare_attribution.sql"
 }
 

@@ -1,5 +1,6 @@
 # Two things measured in turns: sourced by benches. Expects $work (a folder);
 #   ROUNDS (7), SECONDS_PER_RUN (2), CLIENTS (1)
+#   PROTOCOL (prepared)  how statements are sent: prepared, extended or simple
 
 rounds=${ROUNDS:-7}
 seconds=${SECONDS_PER_RUN:-2}
@@ -12,7 +13,7 @@ script() { cat >"$work/$1.sql"; }
 
 # Transactions a second of a script.
 run() {
-    pgbench -n -M prepared -c "$clients" -j "$clients" -T "$seconds" -f "$1" 2>"$work/stderr" |
+    pgbench -n -M "${PROTOCOL:-prepared}" -c "$clients" -j "$clients" -T "$seconds" -f "$1" 2>"$work/stderr" |
         sed -n 's/^tps = \([0-9.]*\).*/\1/p' >"$work/tps"
     [ -s "$work/tps" ] || { cat "$work/stderr" >&2; exit 1; }
     cat "$work/tps"

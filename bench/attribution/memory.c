@@ -315,9 +315,12 @@ memory_weigh(Memory *memory, const Conversion *conversion)
 	describe(memory, conversion);
 	memory->count = 0;
 	(void) read_range(memory, conversion, KEY_IP, ADDRESS_LIMIT);
-	memory->conversion.hash_reach = read_range(memory, conversion, KEY_HASH, FINGERPRINT_LIMIT);
-	if (memory->conversion.counts.hardware <= CALIBRATED_COMMON_HARDWARE)
-		memory->conversion.hardware_reach = read_range(memory, conversion, KEY_HARDWARE, HARDWARE_LIMIT);
+	if (memory->conversion.counts.hash <= CALIBRATED_COMMON_FINGERPRINT)
+	{
+		memory->conversion.hash_reach = read_range(memory, conversion, KEY_HASH, FINGERPRINT_LIMIT);
+		if (memory->conversion.counts.hardware <= CALIBRATED_COMMON_HARDWARE)
+			memory->conversion.hardware_reach = read_range(memory, conversion, KEY_HARDWARE, HARDWARE_LIMIT);
+	}
 	for (i = 0; i < memory->count; i++)
 		view_candidate(memory, conversion, memory->clicks[i], &memory->views[i]);
 	count_same_device(memory);

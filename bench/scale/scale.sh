@@ -2,10 +2,11 @@
 # Attribution and clicks at size, as ratios measured in turns in one run: 'make
 # bench-scale'. A tenant's clicks of 30 days are loaded by COPY, in steps; after
 # each, attribute_conversion (layered, calibrated) against the limit: one SELECT,
-# from the partition that has the answers, and two INSERTs in one statement; and
-# batches against one by one. Then COPY, and the retention of a day while another
-# session inserts. Tells on the way what it is at; 10 million clicks take 15 GB
-# and, by COPY with the trigger, a quarter of an hour or more.
+# from the partition that has the answers, and two INSERTs in one statement, both
+# prepared and neither; and batches against one by one. Then COPY, and the
+# retention of a day while another session inserts. Tells on the way what it is
+# at; 10 million clicks take 15 GB and, by COPY with the trigger, a quarter of an
+# hour or more.
 #
 #   SIZES ("100000 1000000 10000000")  clicks at which to measure; the first is the small one
 #   COPY_ROWS (200000)   rows of a COPY
@@ -159,6 +160,8 @@ cost() {
     cat "$work"/log* | tail -n +100 | awk '{ print $3 }' | sort -n | awk '{ t[NR] = $1 } END { print t[int((NR + 1) / 2)], t[int(NR * 0.99)] }'
 }
 
+aim() { [ "$1" = layered ] && echo '1.00 or more' || echo '0.40 or more'; }
+
 conversions() {
     local clicks=$1 people=$2 name median p99
     conversion_scripts "$people"
@@ -166,7 +169,8 @@ conversions() {
         model $name
         warm
         compare "$clicks clicks: attribute_conversion, $name / one SELECT, two INSERTs" \
-            "$([ $name = layered ] && echo '1.00 or more' || echo '0.40 or more')" "$work/attribute.sql" "$work/limit.sql"
+            "$(aim $name)" "$work/attribute.sql" "$work/limit.sql"
+        PROTOCOL=simple compare "$clicks clicks: the same, $name, neither prepared" "$(aim $name)" "$work/attribute.sql" "$work/limit.sql"
         read -r median p99 <<<"$(cost)"
         eval "first_$name=\${first_$name:-$median}"
         awk -v label="$clicks clicks: median cost, $name / at the smallest size" -v m="$median" -v first="$(eval echo \$first_$name)" -v p="$p99" \

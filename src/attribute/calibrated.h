@@ -31,7 +31,12 @@
 #define CALIBRATED_HOURS 8		/* parts of the day, UTC */
 #define CALIBRATED_CANDIDATES 64	/* at most, of a conversion */
 
-#define CALIBRATED_COMMON_HARDWARE 50.0	/* clicks a week; of more, nobody is told by the hardware (measured: the answers are as true, credit of ads truer) */
+/*
+ * Of what more clicks a week than these have, none is looked at for that alone.
+ * Measured: the answers are as true, and the credit of ads.
+ */
+#define CALIBRATED_COMMON_FINGERPRINT 1000.0
+#define CALIBRATED_COMMON_HARDWARE 50.0
 #define CALIBRATED_WINDOW_DAYS 7.0
 #define CALIBRATED_HALF_LIFE_DAYS 30.0	/* of what is learnt */
 #define CALIBRATED_COUNT_HALF_LIFE_DAYS 7.0 /* of the counts of values */

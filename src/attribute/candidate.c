@@ -3,9 +3,9 @@
  *		The clicks that may have earned a conversion, from the tables.
  *
  * They come from three index ranges (address, fingerprint, hardware), newest
- * first and bounded, so that a busy value costs no more than a rare one; common
- * hardware is no reason to look at a click. Clicks beyond the ranges are
- * accounted for as unseen: how far back a range reaches tells how many. How common the conversion's values are is read along, as a
+ * first and bounded, so that a busy value costs no more than a rare one; those
+ * of a common device are not looked at. Clicks beyond the ranges are accounted
+ * for as unseen: how far back a range reaches tells how many. How common the conversion's values are is read along, as a
  * statement of its own takes longer to start than to run.
  */
 #include "artery.h"
@@ -43,26 +43,29 @@ StaticAssertDecl(WEIGHED_CLICKS >= ADDRESS_LIMIT + FINGERPRINT_LIMIT + HARDWARE_
 #define NEWEST_IN_WINDOW(limit) "c.click_timestamp <= $2 AND c.click_timestamp >= $3 AND " CLICK_WEEKS \
 	" ORDER BY c.click_timestamp DESC LIMIT " CppAsString2(limit)
 
-#define SELECT_RANGES \
-	"(" SELECT_CANDIDATE("1") "WHERE c.tenant_id = $1 AND c.ip_address = $4 AND " NEWEST_IN_WINDOW(ADDRESS_LIMIT) ") UNION ALL " \
+#define BY_ADDRESS \
+	"(" SELECT_CANDIDATE("1") "WHERE c.tenant_id = $1 AND c.ip_address = $4 AND " NEWEST_IN_WINDOW(ADDRESS_LIMIT) ")"
+#define BY_FINGERPRINT \
 	"(" SELECT_CANDIDATE("2") "WHERE c.tenant_id = $1 AND c.fingerprint_key = $5 AND " NEWEST_IN_WINDOW(FINGERPRINT_LIMIT) ")"
-
-#define AND_HARDWARE \
-	" UNION ALL " \
+#define BY_HARDWARE \
 	"(" SELECT_CANDIDATE("3") "WHERE c.tenant_id = $1 AND c.hardware_key = $6 AND " NEWEST_IN_WINDOW(HARDWARE_LIMIT) ")"
 
 /* In range 0: no click, but how often a value occurs, its key in place of that of the hardware. */
-#define AND_VALUES \
-	" UNION ALL " \
+#define COUNTS \
 	"SELECT ROW (NULL, NULL, NULL, NULL, NULL, v.value_key, NULL, NULL, NULL, 0, v.occurrences)::artery.click_candidate, v.counted_at " \
 	"  FROM artery.attribution_value v WHERE v.tenant_id = $1 AND v.value_key = ANY ($7)"
 
-#define RANGE_TYPES {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INETOID, INT8OID, INT8OID, INT8ARRAYOID}
+#define UNION_ALL " UNION ALL "
 
-/* With hardware, with values. */
-static ClickStatement select_candidates[2][2] = {
-	{{SELECT_RANGES, 7, RANGE_TYPES, NULL}, {SELECT_RANGES AND_VALUES, 7, RANGE_TYPES, NULL}},
-	{{SELECT_RANGES AND_HARDWARE, 7, RANGE_TYPES, NULL}, {SELECT_RANGES AND_HARDWARE AND_VALUES, 7, RANGE_TYPES, NULL}}
+#define CANDIDATES(ranges) \
+	{ranges, 7, {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INETOID, INT8OID, INT8OID, INT8ARRAYOID}, NULL}
+
+/* By how many ranges, and whether with values. */
+static ClickStatement select_candidates[3][2] = {
+	{CANDIDATES(BY_ADDRESS), CANDIDATES(BY_ADDRESS UNION_ALL COUNTS)},
+	{CANDIDATES(BY_ADDRESS UNION_ALL BY_FINGERPRINT), CANDIDATES(BY_ADDRESS UNION_ALL BY_FINGERPRINT UNION_ALL COUNTS)},
+	{CANDIDATES(BY_ADDRESS UNION_ALL BY_FINGERPRINT UNION_ALL BY_HARDWARE),
+	CANDIDATES(BY_ADDRESS UNION_ALL BY_FINGERPRINT UNION_ALL BY_HARDWARE UNION_ALL COUNTS)}
 };
 
 static ClickStatement select_click = {
@@ -70,8 +73,8 @@ static ClickStatement select_click = {
 	3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}, NULL
 };
 
-static bool is_common_hardware(const Weighing *weighing);
-static void take_candidates(Weighing *weighing, uint64 rows, bool by_hardware);
+static int	count_ranges(const Weighing *weighing);
+static void take_candidates(Weighing *weighing, uint64 rows, int ranges);
 static bool take_value(uint64 row);
 static int	read_candidate(const Weighing *weighing, uint64 row, WeighedClick *click);
 static double reach(const Weighing *weighing, bool searched, bool is_whole, TimestampTz oldest);
@@ -82,7 +85,7 @@ artery_candidates_collect(Weighing *weighing, TimestampTz since, const int64 *ke
 {
 	Datum		values[7];
 	char		nulls[8] = "       ";
-	bool		by_hardware = !is_common_hardware(weighing);
+	int			ranges = count_ranges(weighing);
 	bool		with_values = artery_value_seek(keys, nkeys, &values[6]) > 0;
 	uint64		rows;
 
@@ -96,30 +99,34 @@ artery_candidates_collect(Weighing *weighing, TimestampTz since, const int64 *ke
 		nulls[3] = 'n';
 	if (weighing->sighting.hash == 0)
 		nulls[4] = 'n';
-	rows = artery_click_execute(&select_candidates[by_hardware][with_values], since, weighing->at, values, nulls, 0);
+	rows = artery_click_execute(&select_candidates[ranges - 1][with_values], since, weighing->at, values, nulls, 0);
 	while (rows > 0 && take_value(rows - 1))
 		rows--;
 	artery_value_settle(values[6]);
 	/* known by now: the same whether or not it was before */
-	take_candidates(weighing, rows, by_hardware && !is_common_hardware(weighing));
+	take_candidates(weighing, rows, count_ranges(weighing));
 }
 
 /*
- * Is there no point in looking for clicks of the hardware? The newest of a
- * common one are hardly likelier than any others. Not known, it may be rare.
+ * How many ranges there is a point in looking at: the newest clicks of a common
+ * value are hardly likelier than any others. What is not known may be rare.
  */
-static bool
-is_common_hardware(const Weighing *weighing)
+static int
+count_ranges(const Weighing *weighing)
 {
 	double		clicks;
 
-	return weighing->sighting.hardware == 0 ||
-		(artery_value_known(weighing->at, weighing->sighting.hardware, &clicks) && clicks > CALIBRATED_COMMON_HARDWARE);
+	if (artery_value_known(weighing->at, weighing->sighting.hash, &clicks) && clicks > CALIBRATED_COMMON_FINGERPRINT)
+		return 1;				/* no rarer is its hardware */
+	if (weighing->sighting.hardware == 0 ||
+		(artery_value_known(weighing->at, weighing->sighting.hardware, &clicks) && clicks > CALIBRATED_COMMON_HARDWARE))
+		return 2;
+	return 3;
 }
 
-/* Add the clicks in the rows of the last result, those found by hardware only where that says something. */
+/* Add the clicks in the rows of the last result, those of the first ranges. */
 static void
-take_candidates(Weighing *weighing, uint64 rows, bool by_hardware)
+take_candidates(Weighing *weighing, uint64 rows, int ranges)
 {
 	int			found[4] = {0};
 	TimestampTz oldest[4] = {weighing->at, weighing->at, weighing->at, weighing->at};
@@ -130,14 +137,15 @@ take_candidates(Weighing *weighing, uint64 rows, bool by_hardware)
 		WeighedClick click;
 		int			range = read_candidate(weighing, row, &click);
 
-		if (range == 3 && !by_hardware)
+		if (range > ranges)
 			continue;
 		(void) add_candidate(weighing, &click);
 		found[range]++;
 		oldest[range] = Min(oldest[range], click.click.at);
 	}
-	weighing->conversion.hash_reach = reach(weighing, weighing->sighting.hash != 0, found[2] < FINGERPRINT_LIMIT, oldest[2]);
-	weighing->conversion.hardware_reach = reach(weighing, by_hardware, found[3] < HARDWARE_LIMIT, oldest[3]);
+	weighing->conversion.hash_reach = reach(weighing, ranges >= 2 && weighing->sighting.hash != 0,
+											found[2] < FINGERPRINT_LIMIT, oldest[2]);
+	weighing->conversion.hardware_reach = reach(weighing, ranges == 3, found[3] < HARDWARE_LIMIT, oldest[3]);
 }
 
 bool

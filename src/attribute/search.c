@@ -419,8 +419,12 @@ explain_nothing(Search *search, int64 window)
 	int			i;
 
 	for (i = 0; i < 2; i++)
+	{
+		if (search->answer->layers[i + 1] == LAYER_AMBIGUOUS)
+			continue;
 		search->answer->layers[i + 1] = search->nulls[traces[i]->column] ? LAYER_NO_PARAM :
 			tell_nothing(search, traces[i], window);
+	}
 	search->answer->reason = explain_failure(search->answer);
 }
 
@@ -443,6 +447,9 @@ explain_failure(const Attribution *answer)
 				break;
 			case LAYER_EXPIRED:
 				appendStringInfoString(&sentence, "matched only a click outside the window");
+				break;
+			case LAYER_AMBIGUOUS:
+				appendStringInfoString(&sentence, "is that of too many clicks to tell one");
 				break;
 			case LAYER_LOW_PROBABILITY:
 				appendStringInfo(&sentence, "matched, with a score of %.2f below %.2f", answer->best_confidence,

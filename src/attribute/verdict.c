@@ -63,6 +63,8 @@ answer(const ArteryTenant *tenant, const Weighing *weighing, const Posterior *po
 
 	attribution->candidates += weighing->count;
 	attribution->layers[1] = weigh_layer(weighing, CONVERSION_FINGERPRINT_HASH, is_fingerprint, confidence, threshold);
+	if (attribution->layers[1] == LAYER_NO_MATCH && weighing->conversion.counts.hash > CALIBRATED_COMMON_FINGERPRINT)
+		attribution->layers[1] = LAYER_AMBIGUOUS;	/* not looked for */
 	attribution->layers[2] = weigh_layer(weighing, CONVERSION_IP_ADDRESS, is_network, confidence, threshold);
 	if (verdict->best < 0)
 		return;

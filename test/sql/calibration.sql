@@ -199,3 +199,25 @@ SELECT pg_temp.teach('cal_s4', 1, 2);
 DO $$ BEGIN PERFORM pg_temp.teach('cal_s4', 3, 20, true); EXCEPTION WHEN raise_exception THEN NULL; END $$;
 SELECT pg_temp.probe('cal_s4') = :taught_two AS as_if_it_had_not_been;
 COMMIT;
+
+-- A kind of hardware tells who it was where few have it; of a common one no click is looked at for that alone, whether or not the
+-- session knew before that it is.
+SELECT artery.add_tenant('cal_h');
+INSERT INTO artery.click_tracking (tenant_id, click_id, ad_id, ip_address, os, browser, screen_width, screen_height, timezone, click_timestamp)
+SELECT 'cal_h', 'h' || i, 'ad', ('198.18.' || i || '.1')::inet, 'iOS', 'Chrome', CASE WHEN i <= 90 THEN 1170 ELSE 400 END, 2532, 'UTC', '2025-06-10 08:00'
+  FROM generate_series(1, 92) i;
+CREATE FUNCTION pg_temp.by_hardware(id text, width int) RETURNS int LANGUAGE sql AS $$
+    SELECT candidates FROM artery.attribute_conversion('cal_h', id, 'lead', conversion_timestamp => '2025-06-10 09:00', ip_address => '203.0.113.9',
+        os => 'iOS', browser => 'Safari', screen_width => width, screen_height => 2532, timezone => 'UTC')
+$$;
+SELECT artery.fold_attribution_state('cal_h') AS clicks;
+SELECT pg_temp.by_hardware('common', 1170) AS common, pg_temp.by_hardware('again', 1170) AS again, pg_temp.by_hardware('rare', 400) AS rare;
+-- A common fingerprint neither, but where the address is that of its click.
+SELECT artery.add_tenant('cal_f');
+INSERT INTO artery.click_tracking (tenant_id, click_id, ad_id, ip_address, fingerprint_hash, click_timestamp)
+SELECT 'cal_f', 'f' || i, 'ad', '10.1.0.0'::inet + i * 256, 'print', '2025-06-10 08:00' FROM generate_series(1, 1600) i;
+SELECT artery.fold_attribution_state('cal_f') AS clicks;
+SELECT candidates, success, reason FROM artery.attribute_conversion('cal_f', 'f1', 'lead', conversion_timestamp => '2025-06-10 09:00', fingerprint_hash => 'print');
+SELECT candidates, success, attributed_click_id FROM artery.attribute_conversion('cal_f', 'f2', 'lead', conversion_timestamp => '2025-06-10 09:00', fingerprint_hash => 'print',
+    ip_address => '10.1.7.0');
+SELECT layer_2_result, layer_3_result FROM artery.attribution_performance_log WHERE tenant_id = 'cal_f' ORDER BY conversion_id;
