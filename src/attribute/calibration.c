@@ -34,7 +34,7 @@
 
 #define STALE_SECONDS 5			/* by the machine's clock */
 #define STALE_HOURS 6			/* by the clock of the events: history may be loaded in seconds */
-#define BUSY_SECONDS 1			/* the same where this session is at it */
+#define BUSY_SECONDS 3			/* the same where this session is at it */
 #define BUSY_CONVERSIONS 50
 #define GROWING_SHARE 0.25		/* of what has been learnt from, for as much again to be learnt from at once */
 #define WAKE_SECONDS 2			/* the worker is told of news at most this often */

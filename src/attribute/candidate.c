@@ -5,8 +5,9 @@
  * They come from three index ranges (address, fingerprint, hardware), newest
  * first and bounded, so that a busy value costs no more than a rare one; those
  * of a common device are not looked at. Clicks beyond the ranges are accounted
- * for as unseen: how far back a range reaches tells how many. How common the conversion's values are is read along, as a
- * statement of its own takes longer to start than to run.
+ * for as unseen: how far back a range reaches tells how many. How common the
+ * conversion's values are is read along, behind the clicks, as a statement of
+ * its own takes longer to start than to run.
  */
 #include "artery.h"
 
@@ -137,7 +138,8 @@ take_candidates(Weighing *weighing, uint64 rows, int ranges)
 		WeighedClick click;
 		int			range = read_candidate(weighing, row, &click);
 
-		if (range > ranges)
+		Assert(range > 0);
+		if (range == 0 || range > ranges)
 			continue;
 		(void) add_candidate(weighing, &click);
 		found[range]++;
